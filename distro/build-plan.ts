@@ -1,10 +1,10 @@
 import type { TreeProblem } from "./tree-error.ts";
 
-/** One file of an image's context: what git tracks in the package's folder and its build can read. */
+/** A file of an image's context: a tracked file of the package's folder that its build can read. */
 export type ContextFile = {
   /** Path relative to the package's folder, with `/`. */
   readonly path: string;
-  /** git's mode: 100644, 100755 (executable) or 120000 (symbolic link, whose content is its target). */
+  /** git's mode: 100644, 100755 (executable) or 120000 (symbolic link, its target as content). */
   readonly mode: "100644" | "100755" | "120000";
   /** sha256 of the content in the working tree, 64 hex digits. */
   readonly sha256: string;
@@ -22,7 +22,7 @@ export type Source = {
   readonly mirrors: readonly string[];
 };
 
-/** What every build of one generation of StageX's generator gets, besides what is the image's own. */
+/** The options of every build of one generation of StageX's generator, besides the image's own. */
 export type CommonBuildOptions = {
   /** Options of BuildKit's frontend. */
   readonly options: Readonly<Record<string, string>>;
@@ -34,17 +34,17 @@ export type CommonBuildOptions = {
 };
 
 /**
- * All that is needed to build one image, as StageX's own generator (`src/targets.py`) would pass it.
- * A package.toml gives one plan, or one for each subpackage. Paths are relative to the tree.
+ * All data for building one image, as StageX's own generator (`src/targets.py`) would pass it. A
+ * package.toml gives one plan, or one for each subpackage. Paths are relative to the tree.
  */
 export type BuildPlan = {
-  /** The generation of StageX's generator (distro/generator/); nothing for `src/targets.py`, the first that is read. */
+  /** The generation of StageX's generator (distro/generator/); absent for `src/targets.py`. */
   readonly generator?: string;
   /** The image's name, `<stage>-<package or subpackage>`: `core-busybox`. */
   readonly name: string;
   /** The namespace: bootstrap, core, pallet or user. */
   readonly stage: string;
-  /** The package's folder name, which for a subpackage is its origin: `linux` for `user-linux-nitro`. */
+  /** The package's folder name, a subpackage's origin: `linux` for `user-linux-nitro`. */
   readonly origin: string;
   /** `packages/<stage>/<origin>`. */
   readonly folder: string;
@@ -59,19 +59,20 @@ export type BuildPlan = {
   /** Such as `linux/amd64`; never empty. */
   readonly platforms: readonly string[];
   /**
-   * Whose programs its build runs: `target` for those of `platforms`, `builder` for the builder's own, or a platform that a stage of its own
-   * is for, such as `linux/386`. Empty where it is made of files alone.
+   * The platforms whose programs its build runs. `target` stands for those of `platforms`,
+   * `builder` for the builder's own. Others are named by a stage's `FROM`, such as `linux/386`.
+   * Empty for an image that is made of files alone.
    */
   readonly runs: readonly string[];
-  /** This image's own build arguments; those that every build gets are buildkit's affair. */
+  /** This image's own build arguments, without those that every build gets. */
   readonly buildArgs: Readonly<Record<string, string>>;
   /** Names of the images it is built from, sorted, each once. */
   readonly dependencies: readonly string[];
   readonly sources: readonly Source[];
   /** Sorted by path. */
   readonly context: readonly ContextFile[];
-  /** Why no build of it can succeed: what its recipe asks for from outside of the tree. Empty for nearly all. */
+  /** Reasons why its builds always fail: the recipe needs something outside the tree. */
   readonly refusals: readonly TreeProblem[];
-  /** What the RUNs of its recipe fetch with, each once: `cargo fetch`. Empty for most. */
+  /** The fetching commands of its recipe's RUNs, each once: `cargo fetch`. Mostly empty. */
   readonly fetchers: readonly string[];
 };

@@ -2,8 +2,8 @@
 export type GraphNode = { readonly dependencies: readonly string[] };
 
 /**
- * Returns the level of each image: 0 without dependencies, else one more than the highest of them. Images
- * of a cycle, and their dependents, have none. Dependencies outside the graph do not count.
+ * Returns the level of each image: 0 without dependencies, else one more than the highest of them.
+ * Images of a cycle, and their dependents, have none. Dependencies outside the graph do not count.
  */
 export function levelsOf(graph: ReadonlyMap<string, GraphNode>): Map<string, number> {
   const dependents = dependentsOf(graph);
@@ -26,7 +26,7 @@ export function levelsOf(graph: ReadonlyMap<string, GraphNode>): Map<string, num
   return levels;
 }
 
-/** Sorts images by level, then by name, so that each follows its dependencies. Leaves out images of a cycle. */
+/** Sorts images by level, then by name: each follows its dependencies. Leaves out cycles. */
 export function sortTopologically<T extends GraphNode>(graph: ReadonlyMap<string, T>): Map<string, T> {
   const levels = levelsOf(graph);
   const level = (name: string) => levels.get(name) ?? 0;
@@ -46,7 +46,7 @@ export function dependentsOf(graph: ReadonlyMap<string, GraphNode>): Map<string,
   return dependents;
 }
 
-/** Returns the images with all their dependencies, direct or not. Leaves out names that are not in the graph. */
+/** Returns images with all dependencies, direct or not. Leaves out names outside the graph. */
 export function dependencyClosure(
   graph: ReadonlyMap<string, GraphNode>,
   names: Iterable<string>,
@@ -62,42 +62,39 @@ export function dependencyClosure(
   return closure;
 }
 
-/**
- * Finds the cycles of the graph, no image in two of them. Each is a path along dependencies that starts
- * and ends with its least name.
- */
+/** Finds the cycles, no image in two of them: dependency paths from the least name back to it. */
 export function findCycles(graph: ReadonlyMap<string, GraphNode>): string[][] {
   const left = new CyclicImages(graph);
   const cycles: string[][] = [];
-  // The way is gone on from where a cycle has been taken out of it, so that no step of it is made twice.
-  const way: string[] = [];
-  const places = new Map<string, number>();
-  const step = (name: string) => places.set(name, way.push(name) - 1);
+  // The search continues from where a cycle was taken out of the path, so that no step is repeated.
+  const path: string[] = [];
+  const positions = new Map<string, number>();
+  const step = (name: string) => positions.set(name, path.push(name) - 1);
   for (const start of left.names()) {
     if (left.has(start)) step(start);
-    for (let at = way.at(-1); at !== undefined; at = way.at(-1)) {
+    for (let at = path.at(-1); at !== undefined; at = path.at(-1)) {
       const next = left.leastDependencyOf(at);
-      const turn = places.get(next);
-      if (turn === undefined) {
+      const cycleStart = positions.get(next);
+      if (cycleStart === undefined) {
         step(next);
         continue;
       }
-      const cycle = way.slice(turn);
+      const cycle = path.slice(cycleStart);
       cycles.push(fromLeast(cycle));
       left.remove(cycle);
-      // An image on the way stays as long as the next one does.
-      for (let last = way.at(-1); last !== undefined && !left.has(last); last = way.at(-1)) {
-        places.delete(last);
-        way.pop();
+      // An image stays on the path as long as the next one does.
+      for (let last = path.at(-1); last !== undefined && !left.has(last); last = path.at(-1)) {
+        positions.delete(last);
+        path.pop();
       }
     }
   }
   return cycles.sort(([left = ""], [right = ""]) => (left < right ? -1 : 1));
 }
 
-/** The images that have no level, each of which waits for another of them: to follow any dependency leads into a cycle. */
+/** The images without a level. Each waits for another, so any dependency leads into a cycle. */
 class CyclicImages {
-  /** How many of its dependencies are left, for each image that is. */
+  /** The number of remaining dependencies of each remaining image. */
   readonly #waiting = new Map<string, number>();
   readonly #dependents: ReadonlyMap<string, readonly string[]>;
   readonly #sorted = new Map<string, { readonly names: readonly string[]; next: number }>();
@@ -112,7 +109,7 @@ class CyclicImages {
     }
   }
 
-  /** Those that were there at first, sorted. */
+  /** Returns all images of the start, sorted. */
   names(): string[] {
     return [...this.#sorted.keys()].sort();
   }
@@ -127,7 +124,7 @@ class CyclicImages {
     return own?.names[own.next] ?? name;
   }
 
-  /** Removes images, and with them all that waits for no other image any more. */
+  /** Removes images, and with them all images that no longer wait for another. */
   remove(names: readonly string[]): void {
     const open = [...names];
     for (let name = open.pop(); name !== undefined; name = open.pop()) {
@@ -152,7 +149,7 @@ export function withDependents(
   dependents: ReadonlyMap<string, readonly string[]>,
   names: Iterable<string>,
 ): Set<string> {
-  // A set that is walked while it grows.
+  // The loop also visits images that it adds to the set.
   const reached = new Set(names);
   for (const name of reached) for (const dependent of dependents.get(name) ?? []) reached.add(dependent);
   return reached;

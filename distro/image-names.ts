@@ -5,26 +5,27 @@ import { shortenList } from "../lib/text/shortened-list.ts";
 
 import { dependencyClosure, dependentsOf, type GraphNode, withDependents } from "./graph.ts";
 
-/** A name that means no image, or several; the message names those that may have been meant. */
+/** A name that matches no image, or several; the message names the likely ones. */
 export class ImageNameError extends Error {
   override readonly name = "ImageNameError";
 }
 
-/** What a list of patterns chooses. */
+/** The images that a list of patterns selects. */
 export type ImageSelection = {
-  /** The images chosen, in the order of the patterns and then of the map, each once. */
+  /** The selected images, in the order of the patterns and then of the map, each once. */
   readonly names: readonly string[];
-  /** Those of them that a pattern names, rather than a glob. */
+  /** The images that a pattern selects by name, not by a glob. */
   readonly named: ReadonlySet<string>;
-  /** The images left out by `!`. */
+  /** The images that `!` excludes. */
   readonly excluded: ReadonlySet<string>;
 };
 
 /**
- * Finds the images that a list of patterns means: names, globs (`core-*`, `user-?pp`), and StageX's short names without the stage (`llvm`
- * for `core-llvm`), where one image alone has it. `!` before any of these leaves images out, wherever it stands in the list; a list of such
- * alone begins with all images.
- * @throws ImageNameError with every pattern that means no image, or that may mean several
+ * Finds the images that a list of patterns selects. A pattern is a name, a glob (`core-*`,
+ * `user-?pp`), or a short name without the stage (`llvm` for `core-llvm`), where only one image has
+ * it. `!` before a pattern excludes images, anywhere in the list. A list of exclusions alone starts
+ * from all images.
+ * @throws ImageNameError with every pattern that matches no image, or is ambiguous
  */
 export function selectImageNames(
   images: ReadonlyMap<string, unknown>,
@@ -47,7 +48,8 @@ export function selectImageNames(
 }
 
 /**
- * The names of the images that a list of patterns means, as {@link selectImageNames} has them.
+ * Returns the names of the images that a list of patterns selects, as {@link selectImageNames}
+ * does.
  * @throws ImageNameError
  */
 export function resolveImageNames(
@@ -58,7 +60,7 @@ export function resolveImageNames(
 }
 
 /**
- * The one image that a name or a short name means.
+ * Returns the one image that a name or a short name means.
  * @throws ImageNameError
  */
 export function resolveImageName(images: ReadonlyMap<string, unknown>, name: string): string {
@@ -69,10 +71,11 @@ export function resolveImageName(images: ReadonlyMap<string, unknown>, name: str
 }
 
 /**
- * The chosen images and all that they are built from, in the order of the map (a tree's is that of dependency). An image that is left out
- * (`!core-llvm`) is not built, so what is built from it is left out too.
- * @param patterns as {@link selectImageNames} has them; all images where there are none
- * @throws ImageNameError if a pattern means no image, or one that is built from what is left out
+ * Selects the images of the patterns and all that they are built from, in the order of the map. For
+ * a tree, that is dependency order. An excluded image (`!core-llvm`) is not built, so its
+ * dependents are excluded too.
+ * @param patterns as for {@link selectImageNames}; all images where undefined
+ * @throws ImageNameError if a pattern matches no image, or names a dependent of an excluded image
  */
 export function selectImages<T extends GraphNode>(
   images: ReadonlyMap<string, T>,
@@ -93,10 +96,10 @@ export function selectImages<T extends GraphNode>(
   return [...images].flatMap(([name, image]) => (closure.has(name) ? [image] : []));
 }
 
-/** How many images a message names that a short name may mean. */
+/** The most candidates of an ambiguous short name that a message names. */
 const mostCandidates = 10;
 
-/** The names of some images, by their whole and by their short names; collects what it can't find. */
+/** The names of images, whole and short. Collects the names that it cannot find. */
 class ImageNames {
   readonly #names: readonly string[];
   readonly #images: ReadonlyMap<string, unknown>;

@@ -1,9 +1,9 @@
 import { limitPerKind } from "../lib/text/limit-per-kind.ts";
 import { type Printable, printable } from "../lib/text/printable.ts";
 
-/** One thing that is wrong with a tree: where, what was found, what is allowed, and the command that fixes it. */
+/** A problem of a tree: its place, the text found, the allowed values, and the fixing command. */
 export type TreeProblem = {
-  /** Path relative to the tree; the tree's own path when the whole of it is meant. */
+  /** Path relative to the tree; the tree's own path for a problem of the whole tree. */
   readonly file: string;
   /** 1-based. */
   readonly line?: number;
@@ -15,14 +15,14 @@ export type TreeProblem = {
   readonly fix?: string;
 };
 
-/** How many problems a reader collects of one file before it stops reading. */
+/** The most problems of one file that a reader collects before it stops. */
 export const maxProblemsPerFile = 100;
 
-/** How many lines a message has, and how many characters before its last line. */
+/** The most lines of a message, and the most characters before its last line. */
 const mostLines = 200;
 const mostCharacters = 100_000;
 
-/** All that is wrong with a tree, in one go. The message is bounded; `problems` has all that were collected. */
+/** All problems of a tree. The message is bounded; `problems` has all that were collected. */
 export class TreeError extends Error {
   readonly problems: readonly TreeProblem[];
 
@@ -33,7 +33,7 @@ export class TreeError extends Error {
   }
 }
 
-/** Puts in words what is wrong with what no build reads, of each kind the first ten. */
+/** Formats mistakes in fields that builds do not read, the first ten of each kind. */
 export function formatWarnings(warnings: readonly TreeProblem[]): Printable[] {
   return limitPerKind(warnings, kindOf, formatProblem, moreText);
 }
@@ -48,7 +48,10 @@ function boundedText(lines: readonly string[]): string {
   return [...fitting, ...(left > 0 ? [`… and ${left} more`] : [])].join("\n");
 }
 
-/** `packages/core/gcc/package.toml:7: sources.gcc.hash: found "abc", allowed: 64 hex digits (fix: …)`. */
+/**
+ * Formats a problem:
+ * `packages/core/gcc/package.toml:7: sources.gcc.hash: found "abc", allowed: 64 hex digits (fix: …)`.
+ */
 export function formatProblem(problem: TreeProblem): Printable {
   const file = shortened(problem.file);
   const where = problem.line === undefined ? file : `${file}:${problem.line}`;
@@ -58,16 +61,16 @@ export function formatProblem(problem: TreeProblem): Printable {
   return printable`${where}: ${field}found ${found}, allowed: ${shortened(problem.allowed)}${fix}`;
 }
 
-/** The longest text that each part of a problem may be: any of them may quote a name of any length. A path has up to 4096. */
+/** The longest part of a problem, in characters: it may quote any name. A path has up to 4096. */
 const longestPart = 4200;
 
-/** Leaves out the middle of a text that is longer than any that means something. */
+/** Removes the middle of a text that exceeds {@link longestPart}. */
 function shortened(text: string): string {
   if (text.length <= longestPart) return text;
   return `${text.slice(0, 100)} … ${text.length - 200} more characters … ${text.slice(-100)}`;
 }
 
-/** Names of sources, images and files differ from package to package; what is asked of them does not. */
+/** Returns the kind of a problem. Names differ within a kind; the allowed values do not. */
 function kindOf({ field = "", allowed }: TreeProblem): string {
   const names = field.split(".");
   return `${names[0]}.${names.length > 1 ? names.at(-1) : ""}: ${allowed}`;
@@ -78,7 +81,7 @@ function moreText(count: number, { field, allowed }: TreeProblem): Printable {
   return printable`and ${count} more${of}, allowed: ${shortened(allowed)}`;
 }
 
-/** What was found, as one bounded line: a tree's text may hold anything, control characters too. */
+/** Quotes a value as one bounded line: a tree's text may hold anything, even control characters. */
 export function quoted(value: unknown): string {
   if (value === undefined) return "nothing";
   const text = JSON.stringify(pruned(value, 0));
@@ -86,7 +89,7 @@ export function quoted(value: unknown): string {
   return typeof value === "object" || typeof value === "string" ? short : `${short} (a ${typeof value})`;
 }
 
-/** As much of a value as a quote can show: no text, table or depth beyond that is ever written out. */
+/** Returns the part of a value that a quote can show: cuts texts, tables and deep levels. */
 function pruned(value: unknown, depth: number): unknown {
   if (typeof value === "bigint") return String(value);
   if (typeof value === "string") return value.slice(0, 121);
@@ -97,14 +100,14 @@ function pruned(value: unknown, depth: number): unknown {
   return Object.fromEntries(members.map(([name, inner]) => [name.slice(0, 121), pruned(inner, depth + 1)]));
 }
 
-/** A cycle as one bounded line: `a -> b -> a`. */
+/** Formats a cycle as one bounded line: `a -> b -> a`. */
 export function formatCycle(path: readonly string[]): string {
   if (path.length <= 20) return `the cycle ${path.join(" -> ")}`;
   const left = `… ${path.length - 20} more …`;
   return `the cycle ${[...path.slice(0, 10), left, ...path.slice(-10)].join(" -> ")}`;
 }
 
-/** Runs one reader; what it finds wrong joins the problems of the tree, and the answer is then undefined. */
+/** Runs one reader. Adds its problems to those of the tree, and then returns undefined. */
 export function collectProblems<T>(problems: TreeProblem[], read: () => T): T | undefined {
   try {
     return read();

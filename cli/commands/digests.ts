@@ -24,7 +24,7 @@ import { provideEngine } from "../engine/provide-engine.ts";
 import { Stack, type StackPackage } from "../engine/stack.ts";
 import { asUsageError, CommandError, exitCode } from "../output/exit-code.ts";
 
-/** `stagex digests`: what a release of the tree would publish. */
+/** Creates `stagex digests`, which prints the digests that a release of the tree would publish. */
 export function digestsCommand(): Command {
   return new Command("digests")
     .description("Prints the digest of each image of a stack, in the format of StageX's digests/<stage>.txt.")
@@ -65,7 +65,7 @@ export function digestsCommand(): Command {
       if (digests.length === 0)
         throw new CommandError(printable`the stack ${name} has no images; build them with: npm start`);
       const packages = await stack.readPackages();
-      await tellOfOthers(packages, new Ledger(paths.built));
+      await reportForeignDigests(packages, new Ledger(paths.built));
       const sets = digestSets(new Map(digests), packages, await platformsAskedOf(name, packages));
       const filesOf = (set: DigestSet) => formatDigestsFiles(sets.get(set) ?? new Map(), set);
       if (!write) {
@@ -77,7 +77,7 @@ export function digestsCommand(): Command {
               : printable`no image of the stack ${name} is for ${platform} beside its first platform`,
             exitCode.no,
           );
-        if (platform !== undefined) tellOfElsewhere(packages, platform);
+        if (platform !== undefined) reportOtherPlatforms(packages, platform);
         print(printableBlock([...files.values()].join("").trimEnd()));
         return;
       }
@@ -92,12 +92,12 @@ export function digestsCommand(): Command {
     });
 }
 
-/** The platforms of the stack's packages without platforms of their own. */
+/** Returns the platforms of the stack's packages without platforms of their own. */
 async function platformsAskedOf(
   stack: string,
   packages: readonly StackPackage[],
 ): Promise<readonly string[]> {
-  // The engine need not be asked where it makes no difference.
+  // Where the answer is certain, the engine is not started.
   if (packages.every(({ platforms }) => platforms[0] === publishedPlatform)) return [publishedPlatform];
   const settings = await settingsOf(stack);
   try {
@@ -109,8 +109,9 @@ async function platformsAskedOf(
 
 /**
  * Sorts the digests of a stack into sets, by image name.
- * @param first those of each image's first platform
- * @param asked the platforms of packages without their own; StageX's own files have no lines of others than amd64
+ * @param first the digests of each image's first platform
+ * @param asked the platforms of packages without their own; StageX's own files have only lines of
+ *   amd64
  */
 function digestSets(
   first: ReadonlyMap<string, string>,
@@ -141,8 +142,8 @@ async function settingsOf(name: string): Promise<ConfigValues> {
   return values;
 }
 
-/** Says on stderr which of them are another's word: who publishes them should know. */
-async function tellOfOthers(packages: readonly StackPackage[], built: Ledger): Promise<void> {
+/** Reports on stderr the digests that were not built here, as their publisher should know. */
+async function reportForeignDigests(packages: readonly StackPackage[], built: Ledger): Promise<void> {
   const others: string[] = [];
   for (const { image, inputKey, digests } of packages)
     if (!isInputKey(inputKey) || !(await built.hasRecordOf(image, inputKey, digests))) others.push(image);
@@ -152,8 +153,8 @@ async function tellOfOthers(packages: readonly StackPackage[], built: Ledger): P
   );
 }
 
-/** Says on stderr which images are not for a platform: no line is missing. */
-function tellOfElsewhere(packages: readonly StackPackage[], platform: string): void {
+/** Reports on stderr the images that are not for a platform, so their lines are not missing. */
+function reportOtherPlatforms(packages: readonly StackPackage[], platform: string): void {
   const elsewhere = packages.filter(({ platforms }) => !platforms.includes(platform));
   if (elsewhere.length === 0 || platform === "index") return;
   const names = elsewhere.map(({ image }) => image).sort();

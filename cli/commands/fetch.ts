@@ -18,23 +18,23 @@ import { printTreeWarnings } from "../output/tree-warnings.ts";
 
 type Options = CacheOptions & { tree: string; dryRun?: true; json?: true; push?: true };
 
-/** What `stagex fetch --json` prints of a source; other programs read it. */
+/** A source in the output of `stagex fetch --json`; other programs read it. */
 export type FetchedSource = {
   readonly file: string;
   readonly sha256: string;
   readonly images: readonly string[];
   /**
-   * URLs in the order in which they are asked. A place of the vault stands where it is asked, as `https:`, `file:` or `oci:` URL;
-   * Software Heritage, the last resort, is not listed.
+   * URLs in the order in which they are tried. A place of the vault stands in its turn, as
+   * `https:`, `file:` or `oci:` URL. Software Heritage, the last resort, is not listed.
    */
   readonly mirrors: readonly string[];
   /** After a fetch, `missing` means that no place gave it. */
   readonly status: PlannedFetch["status"];
-  /** With `--push`: what became of it at each place of the vault. */
+  /** With `--push`: the result at each place of the vault. */
   readonly vault?: PushedSource;
 };
 
-/** `stagex fetch`: gets the sources of a tree ahead of time. */
+/** Creates `stagex fetch`, which gets the sources of a tree ahead of time. */
 export function fetchCommand(): Command {
   return new Command("fetch")
     .description(
@@ -72,7 +72,7 @@ export function fetchCommand(): Command {
       const signal = untilInterrupted();
       const outcomes = options.dryRun
         ? []
-        : await fetchSources(plan, cache, signal, progressLine(plan.length), aloud);
+        : await fetchSources(plan, cache, signal, progressLine(plan.length), reportProgress);
       const reports = options.push ? await pushed(plan, cache, signal) : [];
       const withPush = (one: FetchedSource): FetchedSource =>
         options.push ? { ...one, vault: pushedSource(one.sha256, reports) } : one;
@@ -105,8 +105,8 @@ async function pushed(
   });
 }
 
-/** Tells what is not to go unnoticed: a place of the vault that fails, and that the last resort is asked. */
-function aloud(file: string, progress: SourceProgress): void {
+/** Reports important events: a failing place of the vault, and a request to the last resort. */
+function reportProgress(file: string, progress: SourceProgress): void {
   if (progress.kind === "failed" && progress.isNews)
     printError(printable`${file}: ${progress.from}: ${progress.reason}`);
   if (progress.kind !== "last-resort") return;
@@ -124,7 +124,10 @@ function chosenImages(tree: Tree, names: readonly string[]): BuildPlan[] {
   }
 }
 
-/** What came of each file so far stays in the cache, and the next call goes on from there. */
+/**
+ * Returns a signal for interruption. Files fetched so far stay in the cache, and the next call
+ * continues from there.
+ */
 function untilInterrupted(): AbortSignal {
   const interrupted = new AbortController();
   process.once("SIGINT", () =>
@@ -150,14 +153,17 @@ function shownOutcome({ planned, isObtained }: FetchOutcome): FetchedSource {
   return shown({ ...planned, status: isObtained ? "there" : failed });
 }
 
-/** What a page tells of beside the sources. */
+/** The facts that a page shows beside the sources. */
 type Found = {
   readonly plan: readonly PlannedFetch[];
   readonly reports: readonly PushReport[];
   readonly recorded: RecordedFetches;
 };
 
-/** The counts, then what a maintainer acts on: what is missing, which mirrors are dead or changed, what hangs on a single mirror. */
+/**
+ * Formats the problems that a maintainer acts on, then the counts. Problems are missing sources,
+ * and mirrors that failed or changed. The counts include the sources with a single mirror.
+ */
 function page(
   found: readonly FetchedSource[],
   outcomes: readonly FetchOutcome[],

@@ -25,7 +25,7 @@ import { CommandError, exitCode } from "../output/exit-code.ts";
 
 type Place = { ledger: string };
 
-/** `stagex ledger`: what is known of what was built from what. */
+/** Creates `stagex ledger`, which imports, shows and checks records of builds. */
 export function ledgerCommand(): Command {
   const command = new Command("ledger").description(
     "The ledger: which digest was built from which inputs, by whom. A folder of small files that git merges.",
@@ -80,10 +80,10 @@ async function importRelease({
   const finished = new Date((await runGitIn(root, ["show", "-s", "--format=%cI", commit])).toString().trim());
   const ledger = new Ledger(folder);
   const known = async (key: LedgerRecord["inputKey"]) => (await ledger.lookUp(key)).digests;
-  const said = await createReleaseRecords({ name: release, tree, finished }, known);
-  for (const record of said.records) await ledger.append(record);
-  const contradictions = await contradictedBy(ledger, said.records);
-  print(importText(release, tree.images.size, said, contradictions));
+  const imported = await createReleaseRecords({ name: release, tree, finished }, known);
+  for (const record of imported.records) await ledger.append(record);
+  const contradictions = await contradictedBy(ledger, imported.records);
+  print(importText(release, tree.images.size, imported, contradictions));
   if (contradictions.length > 0) process.exitCode = exitCode.no;
 }
 
@@ -93,7 +93,7 @@ async function contradictedBy(ledger: Ledger, records: readonly LedgerRecord[]):
   return findContradictions(answers.flatMap((answer) => answer.records));
 }
 
-/** What an import has to say. */
+/** Formats the result of an import. */
 function importText(
   release: string,
   images: number,
@@ -124,7 +124,7 @@ function leftOutLine({ image, dependencies }: SkippedImage): Printable {
   return printable`  ${image}${dependencies.length > 0 ? ` (from ${dependencies.join(", ")})` : ""}`;
 }
 
-/** A ledger to read. This checkout's own may have nothing in it yet; one that was named must be there. */
+/** Opens a ledger for reading. This checkout's own may not exist yet; a named one must exist. */
 function ledgerAt(folder: string): Ledger {
   const isThere = statSync(folder, { throwIfNoEntry: false })?.isDirectory() ?? false;
   if (!isThere && folder !== pathsOf().ledger) throw new CommandError(printable`no ledger at ${folder}`);
@@ -138,12 +138,12 @@ async function show(names: readonly string[], { ledger: folder }: Place): Promis
   const contradicted = new Set(findContradictions(records).map(({ inputKey }) => inputKey));
   for (const name of chosen) {
     print(printable`${name}`);
-    for (const [key, said] of Map.groupBy(images.get(name) ?? [], ({ inputKey }) => inputKey)) {
+    for (const [key, ofKey] of Map.groupBy(images.get(name) ?? [], ({ inputKey }) => inputKey)) {
       print(printable`  inputs ${key}${contradicted.has(key) ? "  CONTRADICTED" : ""}`);
-      for (const record of said) print(printable`    ${recordLine(record)}`);
+      for (const record of ofKey) print(printable`    ${recordLine(record)}`);
     }
   }
-  tell(problems);
+  reportProblems(problems);
 }
 
 function chosenNames(
@@ -166,13 +166,14 @@ async function check({ ledger: folder }: Place): Promise<void> {
   const { records, problems } = await ledgerAt(folder).readAll();
   const contradictions = findContradictions(records);
   print(checkText(records, contradictions));
-  tell(problems);
-  // What contradicts does so whatever else there is; without it, what was not read might.
+  reportProblems(problems);
+  // Contradictions stay whatever else there is. Without one, the unread files could still contain
+  // one.
   if (contradictions.length > 0) process.exitCode = exitCode.no;
   else if (problems.length > 0) process.exitCode = exitCode.usage;
 }
 
-/** What a check has to say of the records. */
+/** Formats the result of a check. */
 function checkText(records: readonly LedgerRecord[], contradictions: readonly Contradiction[]): Printable {
   const count = (of: (record: LedgerRecord) => string): number => new Set(records.map(of)).size;
   const keys = count(({ inputKey }) => inputKey);
@@ -207,11 +208,13 @@ function recordLine({ digests, builder, finished, seconds, memory, outcome }: Le
   return `${platforms.join(" ")}  ${builder.id}, ${finished.slice(0, 10)}${time}${peak}${mismatch}`;
 }
 
-/** How many problems are told of one by one: a ledger that others write to can have any number. */
+/**
+ * The most problems that are printed one by one: a ledger that others write to can have any number.
+ */
 const shownProblems = 100;
 
-/** On stderr: they are no answer to what was asked. */
-function tell(problems: readonly LedgerProblem[]): void {
+/** Reports problems on stderr, as they are not part of the answer. */
+function reportProblems(problems: readonly LedgerProblem[]): void {
   if (problems.length === 0) return;
   const lines = limitPerKind(
     problems,

@@ -27,7 +27,10 @@ type Options = TreeComparisonOptions & { json?: true; jobs: number };
 
 /** A cause in the output of `stagex plan --json`. */
 export type ShownCause = {
-  /** The input as the provider's diff names it: `containerfile`, `buildArgs.VERSION`, `sources["a.tar.gz"]`. */
+  /**
+   * The input as the provider's diff names it: `containerfile`, `buildArgs.VERSION`,
+   * `sources["a.tar.gz"]`.
+   */
   readonly property: string;
   readonly before: CauseValue;
   readonly after: CauseValue;
@@ -37,25 +40,31 @@ export type ShownCause = {
 export type ShownPlan = {
   /** The older side's commit. */
   readonly base: string;
-  /** How many images the newer side has. */
+  /** The number of images of the newer side. */
   readonly images: number;
   readonly rebuild: readonly (Omit<Rebuild, "causes"> & { readonly causes: readonly ShownCause[] })[];
   readonly added: readonly string[];
   readonly removed: readonly string[];
   readonly unchanged: readonly string[];
-  /** Where the ledger has a duration of any image that is to be built: how long it takes if all of them are. */
+  /**
+   * The time to build all images that may be built. Present where the ledger has a duration of any
+   * of them.
+   */
   readonly forecast?: {
     /** Build slots. */
     readonly jobs: number;
     /** Null where most have no duration recorded. */
     readonly seconds: number | null;
-    /** How many have none, and are taken to last as long as the middle one of the others. */
+    /**
+     * The number of images without a recorded duration. Each is assumed to take the median of the
+     * others.
+     */
     readonly guessed: number;
     readonly criticalPath: Forecast["criticalPath"];
   };
 };
 
-/** `stagex plan`: what a change of the tree rebuilds. */
+/** Creates `stagex plan`, which shows the images that a change of the tree rebuilds. */
 export function planCommand(): Command {
   return withComparisonOptions(new Command("plan"))
     .description(
@@ -77,10 +86,10 @@ export function planCommand(): Command {
     });
 }
 
-/** As many as a stack without `stagex:jobs` has on this machine. */
+/** The default of a stack without `stagex:jobs` on this machine. */
 const usualJobs = Math.max(2, Math.floor(availableParallelism() / 4));
 
-/** What is new, will or may be built, with the durations that the ledger has. */
+/** Forecasts the images that are new, will or may be built, with the durations from the ledger. */
 async function forecastOf({ after, plan, seconds }: TreeComparison, jobs: number): Promise<Forecast> {
   const verdicts = new Map<string, ForecastStatus>([
     ...plan.added.map((name) => [name, "will"] as const),
@@ -134,13 +143,13 @@ function page(change: TreeComparison, found: Forecast, { since, to, tree, jobs }
     plan.rebuild.filter((rebuild) => rebuild.certainty === certainty).length;
   const changed = `${count("will")} will be rebuilt, ${count("may")} may be, ${plan.added.length} new`;
   const counts = printable`${after.images.size} images: ${changed}, ${plan.unchanged.length} unchanged; ${plan.removed.length} removed`;
-  const told = [...(hasDurations(found) ? formatTimeLines(found, jobs) : []), ...formatCauseLines(found)];
+  const notes = [...(hasDurations(found) ? formatTimeLines(found, jobs) : []), ...formatCauseLines(found)];
   const table =
     rows.length === 0 ? [] : [...formatTable([["level", "", "image", "because of"], ...rows]), printable``];
-  return printableLines([title, printable``, ...table, counts, ...told.map(printableLine)]);
+  return printableLines([title, printable``, ...table, counts, ...notes.map(printableLine)]);
 }
 
-/** A line for each image that is not left as it is, sorted by level, those that are gone last. */
+/** Returns a row for each image that changes, sorted by level, with removed images last. */
 function rowsOf({ after, plan }: TreeComparison): string[][] {
   const levels = levelsOf(after.images);
   const rebuilds = new Map(plan.rebuild.map((rebuild) => [rebuild.name, rebuild]));
@@ -154,7 +163,10 @@ function rowsOf({ after, plan }: TreeComparison): string[][] {
   return [...rows, ...plan.removed.map((name) => ["", "removed", name, ""])];
 }
 
-/** Its own changes; where there are none, the shortest way from one that has. */
+/**
+ * Returns the changes of the image's own inputs or, without any, the shortest path from an image
+ * that has some.
+ */
 function because({ causes, path }: Rebuild): string {
   return path.length === 1 ? summarizeCauses(causes) : path.join(" > ");
 }

@@ -12,21 +12,21 @@ import { printTreeWarnings } from "../output/tree-warnings.ts";
 
 type Options = { tree: string; all?: true; json?: true; platforms?: string; on?: string };
 
-/** What `stagex show --json` prints of an image; other programs read it. */
+/** An image in the output of `stagex show --json`; other programs read it. */
 export type ShownImage = Pick<
   BuildPlan,
   "name" | "recipe" | "target" | "version" | "platforms" | "buildArgs" | "dependencies"
 > & {
   /** Platforms whose programs its build runs; empty for an image that is made of files alone. */
   readonly runs: readonly string[];
-  /** With `--on`: how such a builder builds it. */
+  /** With `--on`: the way in which such a builder builds it. */
   readonly on?: PlatformMatch;
-  /** Of images that fetch in a RUN, only. */
+  /** Only of images that fetch in a RUN. */
   readonly fetchers?: readonly string[];
   readonly sources: readonly Pick<BuildPlan["sources"][number], "file" | "sha256" | "mirrors">[];
 };
 
-/** `stagex show`: what a tree says of its images. */
+/** Creates `stagex show`, which shows the data that a tree has of its images. */
 export function showCommand(): Command {
   return new Command("show")
     .description("Shows what a tree says of its images: what each is built from, and with which arguments.")
@@ -85,12 +85,12 @@ function shown(plan: BuildPlan, { on }: Options): ShownImage {
   };
 }
 
-/** How a builder with these platforms builds the image. */
+/** Returns the way in which a builder with these platforms builds the image. */
 function fitOn(plan: BuildPlan, on: string): PlatformMatch {
   return matchPlatforms(on.split(","), platformsToRun(plan, plan.platforms));
 }
 
-/** What speaks against building the image on the builder of `--on`; empty where nothing does. */
+/** Formats what prevents or slows a build on the builder of `--on`; empty for a native build. */
 function fitText(plan: BuildPlan, { on }: Options): Printable {
   const fit = on === undefined ? "native" : fitOn(plan, on);
   if (fit === "native") return printable``;

@@ -12,18 +12,18 @@ import {
   withComparisonOptions,
 } from "../plan/compare-trees.ts";
 
-/** `stagex why`: one image's story. */
+/** Creates `stagex why`, which explains why one image is rebuilt or not. */
 export function whyCommand(): Command {
   return withComparisonOptions(new Command("why"))
     .description("Tells in plain words why a change of a tree rebuilds an image, or does not.")
     .argument("<name>", "an image: core-busybox, or busybox")
     .action(async (name: string, options: TreeComparisonOptions) => {
       const change = await compareTrees(options);
-      print(printableLines(story(change, imageOf(change, name), options)));
+      print(printableLines(explain(change, imageOf(change, name), options)));
     });
 }
 
-/** The image that is meant, on either side. */
+/** Finds the image that a name means, on either side. */
 function imageOf({ before, after }: TreeComparison, name: string): string {
   try {
     return resolveImageName(new Map([...after.images, ...before.images]), name);
@@ -33,16 +33,16 @@ function imageOf({ before, after }: TreeComparison, name: string): string {
   }
 }
 
-function story(change: TreeComparison, name: string, { since }: TreeComparisonOptions): Printable[] {
+function explain(change: TreeComparison, name: string, { since }: TreeComparisonOptions): Printable[] {
   const { plan } = change;
   const rebuild = plan.rebuild.find((candidate) => candidate.name === name);
-  if (rebuild !== undefined) return rebuildStory(change, rebuild, since);
+  if (rebuild !== undefined) return explainRebuild(change, rebuild, since);
   if (plan.added.includes(name)) return [printable`${name} is new: ${since} does not have it.`];
   if (plan.removed.includes(name)) return [printable`${name} is removed: only ${since} has it.`];
-  return unchangedStory(change, name, since);
+  return explainUnchanged(change, name, since);
 }
 
-function rebuildStory(
+function explainRebuild(
   { plan }: TreeComparison,
   { name, certainty, causes, path }: Rebuild,
   since: string,
@@ -76,7 +76,7 @@ function rebuildStory(
   ];
 }
 
-function unchangedStory({ after, plan }: TreeComparison, name: string, since: string): Printable[] {
+function explainUnchanged({ after, plan }: TreeComparison, name: string, since: string): Printable[] {
   const rebuilt = new Set(plan.rebuild.map((rebuild) => rebuild.name));
   const same = (after.images.get(name)?.dependencies ?? []).filter((dependency) => rebuilt.has(dependency));
   if (same.length === 0) {

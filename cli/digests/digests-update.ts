@@ -26,7 +26,7 @@ export type DigestsUpdateOptions = {
 
 /**
  * Prints or writes the lines of `digests/*.txt` that a change of a tree needs.
- * @param settings those of the stack, where the tree is not named
+ * @param settings returns the stack's settings, for a call without a named tree
  */
 export async function updateDigests(
   options: DigestsUpdateOptions,
@@ -91,8 +91,9 @@ async function olderSide(
 }
 
 /**
- * Asks what was built here, then what others say, then the tree itself of its published inputs.
- * @param taken gets the digests that were not built here
+ * Returns a lookup in three places: the builds of this state folder, the ledgers' other records,
+ * and the tree's own published digests.
+ * @param taken receives the digests that were not built here
  */
 async function lookupIn(config: StagexConfig, tree: Tree, taken: Set<string>): Promise<KeyLookup> {
   const ledgers = openLedgers(config, pathsOf());
@@ -123,10 +124,10 @@ function requireKnown({ unknown }: DigestChanges): void {
   );
 }
 
-/** How many images a message names. */
+/** The most images that a message names. */
 const mostNames = 20;
 
-/** Changes those lines in the files of the tree, and no others. */
+/** Changes these lines in the files of the tree; keeps all others. */
 async function writeInto(tree: Tree, { changed, gone }: DigestChanges): Promise<void> {
   const digests = new Map([...tree.digests, ...changed]);
   for (const name of gone) digests.delete(name);

@@ -16,8 +16,9 @@ export type CacheOptions = {
 };
 
 /**
- * Opens the cache of sources with the places that a stack's configuration names, or the command line. Only a stack's needs the engine.
- * @throws CommandError where the configuration can't be used
+ * Opens the cache of sources with the places of a stack's configuration or of the command line.
+ * Only a stack needs the engine.
+ * @throws CommandError where the configuration is invalid
  */
 export async function openConfiguredCache(options: CacheOptions): Promise<SourceCache> {
   const paths = pathsOf();

@@ -7,15 +7,15 @@ import type { FetchAnswer } from "../../sources/recording/fetch-record.ts";
 import { FetchRecordStore } from "../../sources/recording/fetch-record-store.ts";
 import type { WantedSource } from "../../sources/wanted-source.ts";
 
-/** What images fetch in a RUN, as far as fetch records tell. */
+/** The files that images fetch in a RUN, according to their fetch records. */
 export type RecordedFetches = {
-  /** The bodies that their builds are replayed from. */
+  /** The bodies from which their builds are replayed. */
   readonly wanted: readonly WantedSource[];
-  /** Images that fetch, and of whose inputs there is no record: the next build makes one. */
+  /** The images that fetch, and whose inputs have no record: the next build makes one. */
   readonly unrecorded: readonly string[];
 };
 
-/** Looks up what the images that fetch were answered, by the ledgers of this checkout. */
+/** Looks up the fetch records of the images that fetch, in the ledgers of this checkout. */
 export async function findRecordedFetches(tree: Tree, plans: readonly BuildPlan[]): Promise<RecordedFetches> {
   const fetching = plans.filter(({ fetchers }) => fetchers.length > 0);
   const wanted = new Map<string, WantedSource>();
@@ -29,7 +29,8 @@ export async function findRecordedFetches(tree: Tree, plans: readonly BuildPlan[
     const own = key && (await new FetchRecordStore(built.root).find(key));
     const found = own ?? (key && (await new FetchRecordStore(ledger.root).find(key)));
     if (found === undefined) unrecorded.push(plan.name);
-    // What others write to a ledger has nobody asked for anything: of their records the vault alone gives the bodies.
+    // Others can write any URL into a ledger, so it is not requested. For their records, only the
+    // vault gives the bodies.
     const mirrorsOf = own === undefined ? () => [] : mirrorsOfPlain;
     for (const answer of found?.record.answers ?? []) {
       if (answer.sha256 === null) continue;
@@ -52,7 +53,7 @@ function sourceOf({ url }: FetchAnswer, sha256: string): WantedSource {
   return { name: url, file, sha256, mirrors: [], images: [], archives: [] };
 }
 
-/** A plain GET can be asked again: the hash guards the bytes. */
+/** Returns the URL of a plain GET, which can be repeated: the hash guards the bytes. */
 function mirrorsOfPlain({ method, url, status, accept, headers }: FetchAnswer): string[] {
   const isPlain = method === "GET" && status === 200 && accept === undefined;
   return isPlain && headers["content-encoding"] === undefined ? [url] : [];

@@ -45,8 +45,8 @@ export function withComparisonOptions(command: Command): Command {
 }
 
 /**
- * Reads both sides and compares them. Nothing is written.
- * @throws TreeError or CommandError that says which side cannot be read, and why
+ * Reads both sides and compares them. Writes nothing.
+ * @throws TreeError or CommandError that names the unreadable side and the reason
  */
 export async function compareTrees(options: TreeComparisonOptions): Promise<TreeComparison> {
   const { tree, since, to } = options;
@@ -70,13 +70,16 @@ export async function compareTrees(options: TreeComparisonOptions): Promise<Tree
   return { base, before, after, plan, seconds };
 }
 
-/** Both sides are read at once; where neither can be, it is always the older that is told. */
+/**
+ * Unwraps a side, after both were read at once. Where both failed, the older side's error is always
+ * the one thrown.
+ */
 function settled<T>(result: PromiseSettledResult<T>): T {
   if (result.status === "rejected") throw result.reason;
   return result.value;
 }
 
-/** The tree as a revision has it, and the commit that this is. */
+/** Reads the tree of a revision, and resolves the revision's commit. */
 async function revisionOf(
   root: string,
   revision: string,
@@ -103,18 +106,20 @@ async function ledgerOf({ ledger }: TreeComparisonOptions): Promise<Ledger | und
 type Images = ReadonlyMap<string, BuildPlan>;
 type Digests = ReadonlyMap<string, Digest>;
 
-/** What the ledger knows of both sides; without one, no input key is asked for. */
+/** Predicts the digests of both sides from the ledger. Without a ledger, computes no input key. */
 async function digestsIn(
   ledger: Ledger | undefined,
   [before, after]: readonly [Images, Images],
 ): Promise<[Digests, Digests]> {
   if (ledger === undefined) return [new Map(), new Map()];
-  const { predictDigests: knownDigests } = await import("../../distro/plan/predict-digests.ts");
+  const { predictDigests } = await import("../../distro/plan/predict-digests.ts");
   const lookup = lookupIn(ledger);
-  return await Promise.all([knownDigests(before, lookup), knownDigests(after, lookup)]);
+  return await Promise.all([predictDigests(before, lookup), predictDigests(after, lookup)]);
 }
 
-/** Asks the ledger for each key once: both sides have most of their keys in common. */
+/**
+ * Returns a lookup that reads each key from the ledger once: both sides share most of their keys.
+ */
 function lookupIn(ledger: Ledger): (key: InputKey) => Promise<LedgerAnswer["digests"]> {
   const answers = new Map<InputKey, Promise<LedgerAnswer["digests"]>>();
   return (key) => {

@@ -13,15 +13,16 @@ export type PackageImage = {
 };
 
 /**
- * All that is assumed of one generation of StageX's generator: how it reads a package, which images it makes of it, with which arguments,
- * and what their input key covers. A later generation stands beside the earlier ones, since releases of theirs are reproduced for ever.
+ * The assumptions about one generation of StageX's generator: the form of packages, their images
+ * and arguments, and the inputs that the key covers. Later generations do not replace earlier ones,
+ * since releases of those are reproduced for ever.
  */
 export type StagexGenerator = {
-  /** How plans and inputs name it. The first has never been named in them, and stays so. */
+  /** Its name in plans and inputs. The first generation is not named in them, and stays so. */
   readonly name: string | undefined;
-  /** Tells whether a tree's files are laid out for it. */
+  /** Checks whether a tree's files are laid out for it. */
   readonly isFor: (files: readonly TreeFile[]) => boolean;
-  /** Parses a package; what no build reads goes to the warnings. */
+  /** Parses a package; mistakes in fields that builds do not read go to the warnings. */
   readonly parsePackage: (file: string, text: string, warnings: TreeProblem[]) => PackageToml;
   readonly imagesOf: (stage: string, toml: PackageToml) => readonly PackageImage[];
   /** @param version `version_from` resolved; null where there is none */

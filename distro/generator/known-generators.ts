@@ -2,17 +2,18 @@ import type { TreeFile } from "../tree-source.ts";
 import type { StagexGenerator } from "./generator.ts";
 import { targetsPy } from "./targets-py.ts";
 
-/** All generations of StageX's generator whose trees are read, the newest first. */
+/** All supported generations of StageX's generator, the newest first. */
 const generations: readonly StagexGenerator[] = [targetsPy];
 
-/** Finds the generation that a tree is laid out for; undefined where there is none, as for trees older than package.toml. */
+/** Finds the generation of a tree's layout; undefined for trees older than package.toml. */
 export function detectGenerator(files: readonly TreeFile[]): StagexGenerator | undefined {
-  return generations.find(({ isFor: isOf }) => isOf(files));
+  return generations.find(({ isFor }) => isFor(files));
 }
 
 /**
  * Finds the generation that a plan or inputs name.
- * @throws Error if it is none that is known here, as where a newer version of this project has written the name
+ * @throws Error if it is unknown here, as where a newer version of this project has written the
+ *   name
  */
 export function findGenerator(name: string | undefined): StagexGenerator {
   const found = generations.find((one) => one.name === name);

@@ -3,18 +3,21 @@ import { buildArgsOf } from "../recipe/package-sources.ts";
 import { parsePackageToml } from "../recipe/package-toml-parser.ts";
 import type { StagexGenerator } from "./generator.ts";
 
-/** StageX's `src/targets.py`, of all releases since 2024.12.0: `packages/<stage>/<name>/package.toml` and a Containerfile beside it. */
+/**
+ * The generator `src/targets.py` of all releases since 2024.12.0. It reads
+ * `packages/<stage>/<name>/package.toml` and the Containerfile beside it.
+ */
 export const targetsPy: StagexGenerator = {
   name: undefined,
   isFor: (files) => files.some(({ path }) => /^packages\/[^/]+\/[^/]+\/package\.toml$/.test(path)),
   parsePackage: parsePackageToml,
-  // A package with subpackages is no image itself.
+  // A package with subpackages is not an image itself.
   imagesOf: (stage, { name, subpackages }) =>
     subpackages.length === 0
       ? [{ name: `${stage}-${name}`, target: null }]
       : subpackages.map((own) => ({ name: `${stage}-${own}`, target: `package-${own}` })),
   buildArgsOf,
-  sourcesOf: ({ resolvedSources: fetched }) => fetched,
+  sourcesOf: ({ resolvedSources }) => resolvedSources,
   computeInputKey: computeInputKey,
   commonOptions: {
     options: { ulimit: "nofile=2048:16384" },

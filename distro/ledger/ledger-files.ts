@@ -3,30 +3,33 @@ import { join } from "node:path";
 import { listBounded } from "../../lib/fs/bounded-listing.ts";
 import type { InputKey } from "../input-key.ts";
 
-/** How many records of one input key are read: a thousand builders are more than anybody has. With more, none of them is. */
+/** The most records of one input key: builders are far fewer. With more, none is read. */
 export const maxRecordsPerKey = 1000;
 
 /**
- * A folder of that many records is smaller on every file system, in bytes of its own. Told by lstat, so that a folder of millions is not
- * even listed, which `opendir` would tell as well, in three times the time for the usual folder of one record.
+ * The largest folder of an input key, in bytes of the folder itself: on every file system
+ * {@link maxRecordsPerKey} records fit. lstat gives the size, so a folder of millions is not listed
+ * at all. `opendir` would do as well, but takes three times as long for the usual folder of one
+ * record.
  */
 const largestKeyFolder = 1024 * 1024;
 
-/** How many entries of a whole ledger are looked at, folders included; what comes after them is not read. */
+/** The most entries of a ledger that are read, folders included. Later ones are not read. */
 export const maxLedgerEntries = 500_000;
 
-/** A file in the ledger that is no record: damaged, or somebody else's. It is left where it is and out of all answers. */
+/** A damaged or foreign file in the ledger. It stays in place, and no answer uses it. */
 export type LedgerProblem = { readonly path: string; readonly problem: string };
 
-/** The files of a ledger where records are looked for, sorted, and what is there besides. */
+/** The files of a ledger that may be records, sorted, and the problems of other entries. */
 export type LedgerFiles = { readonly paths: readonly string[]; readonly problems: readonly LedgerProblem[] };
 
-/** What a ledger's folder may have beside the records: said by nobody, and no problem. */
+/** Documents that a ledger's folder may have beside the records. They are no problems. */
 const documents = /^(README|LICENSE)([.-].*)?$/;
 
 /**
- * Lists the files of one input key, `<root>/<first two digits>/<key>/*`. Others may write to a ledger: no link is followed,
- * wherever it leads, and a folder with too many entries is not read at all.
+ * Lists the files of one input key, `<root>/<first two digits>/<key>/*`. Others may write to a
+ * ledger. So links are not followed, wherever they lead, and a folder with too many entries is not
+ * read at all.
  */
 export function listKeyFiles(root: string, key: InputKey): LedgerFiles {
   const prefix = join(root, key.slice(0, 2));
@@ -35,12 +38,15 @@ export function listKeyFiles(root: string, key: InputKey): LedgerFiles {
   return { paths: [], problems: facts === undefined ? [] : [notAFolder(prefix, facts)] };
 }
 
-/** Lists the files of all input keys, but the fetch records (sources/recording/fetch-record-store.ts). Only folders of the expected names are entered, and each of them once. */
+/**
+ * Lists the files of all input keys. Enters only folders of the expected names, each once. Fetch
+ * records (sources/recording/fetch-record-store.ts) are not among them.
+ */
 export function listLedgerFiles(root: string): LedgerFiles {
   const paths: string[] = [];
   const problems: LedgerProblem[] = [];
   let left = maxLedgerEntries;
-  /** The folders of this name's shape in a folder; everything else there is a problem. */
+  /** Returns the subfolders whose name matches; reports every other entry as a problem. */
   const foldersIn = (folder: string, name: RegExp, may: RegExp | null): string[] => {
     const entries = entriesIn(folder, left);
     if (entries === undefined) {
@@ -67,7 +73,7 @@ export function listLedgerFiles(root: string): LedgerFiles {
   return { paths, problems };
 }
 
-/** Read at once: for the record or two of a key the thread pool takes ten times as long. */
+/** Lists files synchronously: for a record or two, the thread pool takes ten times as long. */
 function filesIn(folder: string): LedgerFiles {
   const facts = lstatSync(folder, { throwIfNoEntry: false });
   if (facts === undefined) return { paths: [], problems: [] };
@@ -79,14 +85,14 @@ function filesIn(folder: string): LedgerFiles {
   return { paths: paths.map((name) => join(folder, name)), problems: [] };
 }
 
-/** What is in a folder, sorted; undefined where there is more than the limit. */
+/** Lists a folder's entries, sorted; undefined where there are more than the limit. */
 function entriesIn(folder: string, limit: number): Dirent[] | undefined {
   if (lstatSync(folder, { throwIfNoEntry: false }) === undefined) return [];
   const found = listBounded(folder, limit)?.filter(({ name }) => !isHidden(name));
   return found?.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-/** A killed writer's temporary files, and git's own folder where the ledger is a repository. */
+/** Checks for a killed writer's temporary files, and the git folder of a ledger's repository. */
 function isHidden(name: string): boolean {
   return name.startsWith(".");
 }

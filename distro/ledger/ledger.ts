@@ -14,7 +14,7 @@ const format = "stagex-ledger/1";
 /** The size limit of a record in bytes. */
 const recordLimit = 64 * 1024;
 
-/** A builder's name: becomes a file's name, so it must be a plain one. */
+/** A builder's name: it becomes a file's name, so its characters are restricted. */
 const builderId = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, {
   error: "a builder's id is 1 to 64 of a-z, 0-9, '.', '_' and '-', and begins with a letter or digit",
 });
@@ -35,9 +35,9 @@ const recordSchema = z.strictObject({
       .strictObject({
         arch: z.string(),
         cpuVendor: z.string(),
-        // Records of before know nothing of it.
+        // Older records lack it.
         cpuModel: z.string().optional(),
-        // Of builders elsewhere, and of what was declared, only.
+        // Only for builders elsewhere, and for declared vendors.
         vendorSource: z.enum(["cpuinfo", "probe", "declared", "unknown"]).optional(),
         kernel: z.string(),
         buildkit: z.string(),
@@ -46,11 +46,11 @@ const recordSchema = z.strictObject({
       .nullable(),
   }),
   seconds: z.number().nonnegative().nullable(),
-  // Records of before have none, nor have those of builders that don't measure it.
+  // Older records lack it, as do those of builders that do not measure it.
   memory: z.int().positive().optional(),
   outcome: z.enum(["built", "mismatch"]),
   finished: z.iso.datetime(),
-  // Of images that fetch, only: sha256 of the fetch record that it was built by.
+  // Only for images that fetch: sha256 of the fetch record that the image was built by.
   fetches: z
     .string()
     .regex(/^[0-9a-f]{64}$/)
@@ -58,24 +58,26 @@ const recordSchema = z.strictObject({
 });
 
 /**
- * The statement of one builder on one input key: what it built from it. `digests.platforms` maps `linux/amd64` to the manifest's
- * digest; `digests.index` is null where only the manifest was published. `builder.facts` and `seconds` are null for an
- * imported release, whose builders are not known. `memory` is the bytes that the build took at its peak, `fetches` names what it fetched
- * (sources/recording/fetch-record-store.ts). `outcome` is `mismatch` where another digest was expected.
+ * The statement of one builder on one input key: what it built. `digests.platforms` maps
+ * `linux/amd64` to the manifest's digest. `digests.index` is null where only the manifest was
+ * published. `builder.facts` and `seconds` are null for an imported release, whose builders are
+ * unknown. `memory` is the build's peak in bytes. `fetches` names the record of its fetches
+ * (sources/recording/fetch-record-store.ts). `outcome` is `mismatch` where another digest was
+ * expected.
  */
 export type LedgerRecord = Omit<z.infer<typeof recordSchema>, "format">;
 
-/** The ledger's answer on an input key. Records with outcome `mismatch` are evidence, but never make a key known. */
+/** The ledger's answer on an input key. `mismatch` records are evidence, but make no key known. */
 export type LedgerAnswer = {
-  /** `contradiction`: builders got different digests from the same inputs, and none of them can be trusted. */
+  /** `contradiction`: equal inputs gave different digests, and none of them can be trusted. */
   readonly kind: "unknown" | "known" | "contradiction";
-  /** Where known, all that its records say together; else null. */
+  /** The merged digests of all its records where the key is known; else null. */
   readonly digests: LedgerRecord["digests"] | null;
   readonly records: readonly LedgerRecord[];
   readonly problems: readonly LedgerProblem[];
 };
 
-/** Raised where a ledger to which others write is unsafe to write to. */
+/** An error for a shared ledger that is unsafe to write to. */
 export class UnsafeLedgerError extends Error {
   override readonly name = "UnsafeLedgerError";
 
@@ -85,10 +87,11 @@ export class UnsafeLedgerError extends Error {
 }
 
 /**
- * The append-only record of what was built from what: a file for each (input key, builder), at
- * `<root>/<first two digits of the key>/<key>/<builder>.json`. A builder that got two different results from one key
- * leaves two files, the second with the result in its name. Files are never changed, so two ledgers merge in git by
- * putting their files together. Safe under any number of writers, and their deaths.
+ * The append-only record of the digests that were built from each input key. Each (input key,
+ * builder) has a file, `<root>/<first two digits of the key>/<key>/<builder>.json`. A builder that
+ * got two different results from one key leaves two files, the second with the result in its name.
+ * Files never change, so git merges two ledgers by keeping the files of both. Any number of
+ * processes may write at once, and any of them may be killed.
  */
 export class Ledger {
   readonly root: string;
@@ -98,8 +101,10 @@ export class Ledger {
   }
 
   /**
-   * Appends a record, and returns its file. A record equal to an earlier one of the same builder adds nothing.
-   * @throws UnsafeLedgerError where the record's folder is a link, by which it would be written elsewhere
+   * Appends a record, and returns its file. A record equal to an earlier one of the same builder
+   * adds nothing.
+   * @throws UnsafeLedgerError where the record's folder is a link, by which it would be written
+   *   elsewhere
    */
   async append(entry: LedgerRecord): Promise<string> {
     const record = recordSchema.parse({ format, ...entry });
@@ -116,13 +121,13 @@ export class Ledger {
     return other;
   }
 
-  /** Looks up an input key. An unreadable record never stops the others from answering. */
+  /** Looks up an input key. Unreadable records do not affect the answer of the others. */
   async lookUp(key: InputKey): Promise<LedgerAnswer> {
     const { records, problems } = readAll(listKeyFiles(this.root, key));
     return { ...judge(records), records, problems };
   }
 
-  /** Whether records exist by which these inputs gave an image these manifests, whatever other records claim. */
+  /** Checks for records of these manifests from these inputs, whatever other records claim. */
   async hasRecordOf(
     image: string,
     key: InputKey,
@@ -130,19 +135,19 @@ export class Ledger {
   ): Promise<boolean> {
     const { records } = await this.lookUp(key);
     const built = records.filter((record) => record.outcome === "built" && record.image === image);
-    const said = Object.entries(digests);
+    const expected = Object.entries(digests);
     return (
-      said.length > 0 &&
-      said.every(([platform, digest]) => built.some((one) => one.digests.platforms[platform] === digest))
+      expected.length > 0 &&
+      expected.every(([platform, digest]) => built.some((one) => one.digests.platforms[platform] === digest))
     );
   }
 
-  /** Returns the files that {@link lookUp} reads, their folder first: while they are unchanged, so is its answer. */
+  /** Returns the files that {@link lookUp} reads, folder first: its answer depends on them. */
   recordPaths(key: InputKey): string[] {
     return [this.#folder(key), ...listKeyFiles(this.root, key).paths];
   }
 
-  /** Reads every record, sorted by image, key and builder, and lists every file that is none. */
+  /** Reads every record, sorted by image, key and builder, and lists all other files. */
   async readAll(): Promise<{ records: LedgerRecord[]; problems: LedgerProblem[] }> {
     const { records, problems } = readAll(listLedgerFiles(this.root));
     records.sort((a, b) => compare(sortKey(a), sortKey(b)));
@@ -154,23 +159,26 @@ export class Ledger {
   }
 }
 
-/** Records that cannot all be right: of one input key, and not of one digest. */
+/** Records of one input key with different digests, so they cannot all be right. */
 export type Contradiction = { readonly inputKey: InputKey; readonly records: readonly LedgerRecord[] };
 
 /** Finds every input key with records of different images, in the order of the records. */
 export function findContradictions(records: readonly LedgerRecord[]): Contradiction[] {
   const built = records.filter((record) => record.outcome === "built");
   return [...Map.groupBy(built, ({ inputKey }) => inputKey)]
-    .filter(([, said]) => contradict(said))
-    .map(([inputKey, said]) => ({ inputKey, records: said }));
+    .filter(([, ofKey]) => contradict(ofKey))
+    .map(([inputKey, ofKey]) => ({ inputKey, records: ofKey }));
 }
 
-/** Whether any two of them differ on an index or a platform that both name; in one pass, as a key has up to a thousand records. */
+/**
+ * Checks whether two records differ on an index or a platform that both name. Takes one pass, as a
+ * key has up to a thousand records.
+ */
 function contradict(built: readonly LedgerRecord[]): boolean {
-  const said = new Map<string, string>();
+  const seen = new Map<string, string>();
   const differs = (what: string, digest: string) => {
-    const before = said.get(what);
-    said.set(what, digest);
+    const before = seen.get(what);
+    seen.set(what, digest);
     return before !== undefined && before !== digest;
   };
   return built.some(
@@ -191,7 +199,7 @@ function judge(records: readonly LedgerRecord[]): Pick<LedgerAnswer, "kind" | "d
   };
 }
 
-/** Names what was built, and by which fetch record, short enough for a file's name. */
+/** Hashes the outcome, the digests and the fetch record, short enough for a file's name. */
 function resultOf({ outcome, digests, fetches }: LedgerRecord): string {
   const words = [outcome, JSON.stringify(sortMembers(digests)), ...(fetches === undefined ? [] : [fetches])];
   return hexOf(digestOf(words.join(" "))).slice(0, 16);
@@ -237,14 +245,14 @@ function isFiledUnder(path: string, record: LedgerRecord): boolean {
   return folders[0] === key.slice(0, 2) && folders[1] === key && names.includes(basename(path));
 }
 
-/** Creates a record's file on the disk; returns false where it is there already. */
+/** Creates a record's file on the disk; returns false where it already exists. */
 async function createRecord(path: string, text: string): Promise<boolean> {
   if (!(await createFile(path, text))) return false;
   await syncToDisk(dirname(path));
   return true;
 }
 
-/** Members sorted and a newline at the end, so that the same record is the same bytes wherever it is written. */
+/** Formats a record with sorted members and a final newline: equal records have equal bytes. */
 function textOf(record: z.infer<typeof recordSchema>): string {
   return `${JSON.stringify(sortMembers(record), null, 2)}\n`;
 }

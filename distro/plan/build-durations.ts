@@ -4,25 +4,26 @@ import type { LedgerRecord } from "../ledger/ledger.ts";
 
 /** The estimated seconds of a build on a machine of the usual size. */
 export type BuildEstimate = {
-  /** With nothing of it in a cache. */
+  /** The duration with an empty cache. */
   readonly seconds: number;
-  /** From its start to the end of the longest chain of builds that it begins, itself included. */
+  /** The time from its start to the end of the longest chain of builds from it, itself included. */
   readonly remaining: number;
   /**
-   * The part of `seconds` that it has in common with the other images of its Containerfile, and the name of those steps: subpackages are
-   * mostly cut from one compilation. Undefined where it is the only image.
+   * The part of `seconds` that it shares with the other images of its Containerfile, and the name
+   * of those steps. Subpackages are mostly cut from one compilation. Undefined where it is the only
+   * image.
    */
   readonly shared: { readonly name: string; readonly seconds: number } | undefined;
-  /** Bytes of memory (build-memory.ts); not there where it is little. */
+  /** Bytes of memory (build-memory.ts); absent where it is little. */
   readonly memory?: number;
 };
 
-/** The share of their time that subpackages have in common, where fewer than two are recorded. */
+/** The shared fraction of the subpackages' time, where fewer than two durations are recorded. */
 const usualShare = 0.99;
 
 /**
- * Orders of magnitude for where nobody has recorded anything, so that a first run begins the long chains first. By name, the first that
- * fits; all that is not here is small.
+ * Orders of magnitude, in seconds, for images without a record, so that a first run starts the long
+ * chains first. The first fitting name counts; all other images are small.
  */
 const modelled: readonly (readonly [RegExp, number])[] = [
   [/^bootstrap-stage0$/, 120],
@@ -45,7 +46,7 @@ export function defaultSeconds(plan: BuildPlan): number {
   return 60;
 }
 
-/** Returns the median of the recorded durations of each image, by name, whatever its inputs were. */
+/** Returns the median of the recorded durations of each image, by name, whatever the inputs. */
 export function medianSeconds(
   records: readonly Pick<LedgerRecord, "image" | "seconds">[],
 ): Map<string, number> {
@@ -81,8 +82,9 @@ export function estimateBuilds(
 }
 
 /**
- * Seconds of each of these images where all of them are built: of those of one Containerfile, the one that most waits for takes as long as
- * it does by itself, and the others find the steps that they share in the cache.
+ * Estimates the seconds of each image where all of them are built. Of those of one Containerfile,
+ * the one with the longest chain takes its full time. The others find the shared steps in the
+ * cache.
  */
 export function estimateJointSeconds(
   images: Iterable<string>,
@@ -101,7 +103,10 @@ export function estimateJointSeconds(
   return seconds;
 }
 
-/** The first of them that a builder builds takes long, and the others find its steps in the cache, so far as they are the same. */
+/**
+ * Estimates the images of one Containerfile. The first one that a builder builds takes long; the
+ * others find its shared steps in the cache.
+ */
 function ofSubpackages(
   recipe: string,
   plans: readonly BuildPlan[],
@@ -120,7 +125,7 @@ function ofSubpackages(
   );
 }
 
-/** Seconds from the start of each image to the end of the longest chain that it begins. Images of a cycle have none. */
+/** Returns the seconds of the longest chain from the start of each image. Leaves out cycles. */
 export function remainingSeconds(
   images: ReadonlyMap<string, { readonly dependencies: readonly string[] }>,
   seconds: (name: string) => number,

@@ -4,8 +4,8 @@ import type { LedgerRecord } from "../ledger/ledger.ts";
 const gibibyte = 2 ** 30;
 
 /**
- * Orders of magnitude for where nobody has measured anything, in GiB, so that a first run does not begin two of these on one small machine. By
- * name, the first that fits; all that is not here is small.
+ * Orders of magnitude, in GiB, for images without a measurement. So a first run does not start two
+ * of these on one small machine. The first fitting name counts; all other images are small.
  */
 const modelled: readonly (readonly [RegExp, number])[] = [
   [/^core-(llvm|clang|lld|mlir|rust)/, 12],
@@ -15,8 +15,9 @@ const modelled: readonly (readonly [RegExp, number])[] = [
 ];
 
 /**
- * Gives the bytes of memory that each image is expected to take while it is built, in whole GiB: the most that was measured of any image of
- * its Containerfile, as they share their steps; else by its name. Images that take less than one GiB are not in it.
+ * Estimates the bytes of memory that each image takes while it is built, in whole GiB. Uses the
+ * most that was measured of any image of its Containerfile, as they share their steps; else its
+ * name. Leaves out images that take less than one GiB.
  */
 export function estimateMemory(
   images: ReadonlyMap<string, Pick<BuildPlan, "name" | "recipe">>,

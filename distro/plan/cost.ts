@@ -2,8 +2,8 @@ import { z } from "zod";
 import { type ForecastImage, forecastRun } from "./forecast.ts";
 
 /**
- * What machines cost, as the user wrote it down: prices change, differ by region and contract, and nobody here can look them up.
- * For the configuration.
+ * The prices of machines, as the user wrote them into the configuration. They change, and differ by
+ * region and contract, so they cannot be looked up.
  */
 export const pricesSchema = z.strictObject({
   date: z.iso.date().describe("When these prices were true, such as 2026-03-01."),
@@ -33,30 +33,34 @@ export type PricedMachines = {
   readonly storageGiB?: number | undefined;
 };
 
-/** A fleet that one has, or might have. */
+/** A fleet, real or hypothetical. */
 export type PricedFleet = {
   readonly machines: readonly PricedMachines[];
-  /** On how many machines of different makers each image is built; all of them wait for the slowest. */
+  /** The number of machines of different makers that build each image; all wait for the slowest. */
   readonly witnesses: number;
   /** Images that are built at once, each by all of its witnesses. */
   readonly atOnce: number;
 };
 
-/** What a run costs on a fleet. */
+/** The cost of a run on a fleet. */
 export type RunCost = PricedFleet & {
-  /** From the first build to the last; null where most of the durations are not known. */
+  /** The time from the first build to the last; null where most of the durations are unknown. */
   readonly hours: number | null;
-  /** In the prices' currency, all machines paid for until the last build ends; null where the hours or a price are not known. */
+  /**
+   * The price of all machines until the last build ends, in the prices' currency. Null where the
+   * hours or a price are unknown.
+   */
   readonly price: number | null;
-  /** The share of the slots' time in which something is built, 0 to 1; the rest is paid for and idle. */
+  /** The share of the slots' time that builds take, 0 to 1. The rest is paid for and idle. */
   readonly usage: number | null;
 };
 
 const hoursOfMonth = 730;
 
 /**
- * What building these images costs on each of the fleets, in their order. Durations are taken to be alike on all machines; for images that
- * nobody has recorded, `seconds` can be what build-durations.ts estimates.
+ * Computes the cost of building these images on each of the fleets, in their order. Assumes equal
+ * durations on all machines. For images without a record, `seconds` can be an estimate of
+ * build-durations.ts.
  */
 export function computeCosts(
   images: ReadonlyMap<string, ForecastImage>,
@@ -69,13 +73,13 @@ export function computeCosts(
     const hours = seconds === null ? null : seconds / 3600;
     const slots = fleet.machines.reduce((sum, machines) => sum + machines.count * machines.slots, 0);
     const usage = seconds && oneByOne ? (oneByOne * fleet.witnesses) / (seconds * slots) : null;
-    const standing = machineRates(fleet.machines, prices);
-    const perHour = standing.perHour === null ? null : standing.perHour + standing.perMonth / hoursOfMonth;
+    const rates = machineRates(fleet.machines, prices);
+    const perHour = rates.perHour === null ? null : rates.perHour + rates.perMonth / hoursOfMonth;
     return { ...fleet, hours, price: hours === null || perHour === null ? null : hours * perHour, usage };
   });
 }
 
-/** What machines cost while they run, without their disks; and their disks, whether they run or not. */
+/** Returns the price of running machines, and of their disks, which cost at all times. */
 export function machineRates(
   machines: readonly PricedMachines[],
   { perHour, storagePerGiBMonth = 0 }: Prices,
@@ -88,20 +92,20 @@ export function machineRates(
   };
 }
 
-/** Sizes to show where nobody chose any: doubling up to `most` times, with that one itself. */
+/** Returns default fleet sizes: doubling up to `most` times, with that one itself. */
 export function fleetSizes(most: number): number[] {
   const sizes = [1, 2, 4, 8, 16, 32, 64].filter((size) => size < most);
   return [...sizes, most];
 }
 
-/** Machines in words: `2 m8i.4xlarge + 1 m8a.4xlarge`. */
+/** Formats machines: `2 m8i.4xlarge + 1 m8a.4xlarge`. */
 export function formatMachines(machines: readonly PricedMachines[]): string {
   return machines.map(({ machine, count }) => `${count} ${machine}`).join(" + ");
 }
 
 /**
- * The table for people; says of when the prices are, and what is missing.
- * @param modelled how many of the images have a duration that nobody recorded
+ * Formats the table for people, with the date of the prices and what is missing.
+ * @param modelled the number of images whose duration is not recorded
  */
 export function formatCosts(costs: readonly RunCost[], prices: Prices, modelled = 0): string {
   const rows = costs.map(({ machines, atOnce, hours, usage, price }) => [
@@ -135,7 +139,7 @@ function missing(costs: readonly RunCost[], prices: Prices): string {
   );
 }
 
-/** Says of which machines there is no price; nothing where there is one of all. */
+/** Formats the machines without a price; empty where all have one. */
 export function formatUnpriced(machines: readonly PricedMachines[], { perHour }: Prices): string {
   const kinds = new Set(machines.map(({ machine }) => machine));
   const unknown = [...kinds].filter((machine) => perHour[machine] === undefined);

@@ -3,11 +3,11 @@ import { remainingSeconds } from "./build-durations.ts";
 
 /** The forecast of one image, as far as it is known before the run. */
 export type ForecastStatus =
-  /** An own input changed, and nobody has recorded what comes of it. */
+  /** An own input changed, and the ledger has no result for it. */
   | "will"
-  /** Only what it is built from may change; equal digests would cut it off. */
+  /** Only a dependency may change; if its digest stays equal, the image is not built. */
   | "may"
-  /** The ledger knows what its inputs give. */
+  /** The ledger has the digests of its inputs. */
   | "ledger"
   | "unchanged";
 
@@ -16,20 +16,20 @@ export type ForecastImage = {
   readonly status: ForecastStatus;
   /** Names of the images it is built from. */
   readonly dependencies: readonly string[];
-  /** Seconds that building it took before; null where nobody has recorded that. */
+  /** The recorded seconds of an earlier build; null where there is no record. */
   readonly seconds: number | null;
 };
 
 /** The forecast of a run. */
 export type Forecast = {
   readonly counts: Readonly<Record<ForecastStatus, number>>;
-  /** Predicted seconds if everything that may be built is; null where most of it has no recorded duration. */
+  /** Predicted seconds if all is built that may be; null where most have no recorded duration. */
   readonly seconds: number | null;
-  /** How many of the images to build have no recorded duration; each is taken to last as long as the middle one of the others. */
+  /** The number of images to build without a record. Each takes the median of the others. */
   readonly guessed: number;
-  /** The chain of builds that no number of builders shortens, first to last, and its seconds. */
+  /** The chain of builds that more builders do not shorten, first to last, and its seconds. */
   readonly criticalPath: { readonly images: readonly string[]; readonly seconds: number };
-  /** Images that will be built, with how many may be built because of them, most first; at most ten. */
+  /** Images that will be built, and how many they may cause. At most ten, the largest first. */
   readonly causes: readonly { readonly image: string; readonly dependents: number }[];
 };
 
@@ -47,7 +47,7 @@ export function forecastRun(images: ReadonlyMap<string, ForecastImage>, slots: n
   const work: Work = { jobs, order: [...sortTopologically(jobs).keys()], dependents: dependentsOf(jobs) };
   const remaining = remainingSeconds(jobs, (name) => jobs.get(name)?.seconds ?? 0);
   return {
-    counts: countVerdicts(images),
+    counts: countStatuses(images),
     seconds: known.length * 2 < built.length ? null : makespan(work, remaining, slots),
     guessed: built.length - known.length,
     criticalPath: criticalPath(work, remaining),
@@ -57,16 +57,16 @@ export function forecastRun(images: ReadonlyMap<string, ForecastImage>, slots: n
 
 type Job = { readonly dependencies: readonly string[]; readonly seconds: number };
 
-/** What is to be built: its graph, in an order that can be built, and who waits for whom. */
+/** The graph of the images to build, in an order that can be built, and the dependents of each. */
 type Work = {
   readonly jobs: ReadonlyMap<string, Job>;
   readonly order: readonly string[];
   readonly dependents: ReadonlyMap<string, readonly string[]>;
 };
 
-function countVerdicts(images: ReadonlyMap<string, ForecastImage>): Record<ForecastStatus, number> {
+function countStatuses(images: ReadonlyMap<string, ForecastImage>): Record<ForecastStatus, number> {
   const counts = { will: 0, may: 0, ledger: 0, unchanged: 0 };
-  for (const { status: verdict } of images.values()) counts[verdict] += 1;
+  for (const { status } of images.values()) counts[status] += 1;
   return counts;
 }
 
@@ -111,7 +111,7 @@ function criticalPath(
   return { images, seconds: remaining.get(images[0] ?? "") ?? 0 };
 }
 
-/** How much each image that will be built takes with it, directly or not. */
+/** Counts the images that each image that will be built may cause, directly or indirectly. */
 function causesOf(
   images: ReadonlyMap<string, ForecastImage>,
   { order, dependents }: Work,

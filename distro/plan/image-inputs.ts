@@ -36,7 +36,7 @@ export function inputKeyOf(inputs: ImageInputs): InputKey {
 
 /**
  * Returns the inputs that a plan alone gives: dependencies' digests come from elsewhere. Mirrors
- * stay in the tree, which every builder has at hand: they do not change the image.
+ * stay in the tree, which every builder has: they do not change the image.
  */
 export function inputsOfPlan(plan: BuildPlan) {
   return {

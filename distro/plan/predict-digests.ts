@@ -8,8 +8,8 @@ import { inputKeyOf, inputsOfPlan } from "./image-inputs.ts";
 export type KeyLookup = (key: InputKey) => Promise<LedgerAnswer["digests"]>;
 
 /**
- * Looks a key up in this machine's own ledger first. The shared ledger, to which others write, then has
- * no effect.
+ * Looks a key up in this machine's own ledger first. If that has an answer, the shared ledger, to
+ * which others write, has no effect.
  */
 export async function lookUpOwnFirst(
   { built, ledger }: { readonly built: Ledger; readonly ledger: Ledger },
@@ -20,11 +20,11 @@ export async function lookUpOwnFirst(
 }
 
 /**
- * Predicts the digests of a tree's images, as far as they are certain before a build. Where the ledger
- * knows an input key, the keys of the dependents follow.
+ * Predicts the digests of a tree's images, as far as they are certain before a build. Where the
+ * ledger knows an input key, the keys of the dependents follow.
+ * @param images by name, each after all that it is built from
  * @returns by image name the digest that dependents are built from: the manifest's or, for several
  *   platforms, the index's
- * @param images by name, each after all that it is built from
  */
 export async function predictDigests(
   images: ReadonlyMap<string, BuildPlan>,

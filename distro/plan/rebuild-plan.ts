@@ -6,13 +6,13 @@ import type { BuildPlan, ContextFile } from "../build-plan.ts";
 export type ComparedTree = {
   /** By name, each after all that it is built from, as a tree has them. */
   readonly images: ReadonlyMap<string, BuildPlan>;
-  /** The digests that are certain before anything is built, by image: {@link knownDigests}. None where there is no ledger. */
+  /** The digests certain before a build ({@link predictDigests}). Empty without a ledger. */
   readonly digests: ReadonlyMap<string, Digest>;
 };
 
 /**
- * The value of an input: text (a digest where it is content), or the list of platforms, or path to mode
- * and digest of the context's changed files. Null where the input is absent.
+ * The value of an input: text, a digest for content, or the list of platforms. For a context, maps
+ * the path of each changed file to its mode and digest. Null where the input is absent.
  */
 export type CauseValue = string | readonly string[] | Readonly<Record<string, string>> | null;
 
@@ -27,27 +27,27 @@ export type InputName =
   | "context"
   | "dependencies";
 
-/** One input of an image that differs from before, or may turn out to. */
+/** An input of an image that differs, or may turn out to differ, from before. */
 export type RebuildCause = {
   readonly input: InputName;
-  /** The build argument, the source's file or the dependency, where the input is a table of such. */
+  /** The build argument, source file or dependency, where the input is a table of them. */
   readonly entry?: string;
   readonly before: CauseValue;
   readonly after: CauseValue;
 };
 
-/** An image that is on both sides, and is to be built again. */
+/** An image of both sides that is built again. */
 export type Rebuild = {
   readonly name: string;
-  /** `may`: nothing of it changed but something that it is built from is built again, perhaps to the same bytes. */
+  /** `may`: only a dependency is built again, perhaps to the same bytes. */
   readonly certainty: "will" | "may";
-  /** All that changed; for `may`, all that may. Never empty. */
+  /** All changes; for `may`, all possible changes. Never empty. */
   readonly causes: readonly RebuildCause[];
-  /** The shortest way from an image whose own inputs changed to this one: names, each built from the one before it. */
+  /** The shortest path to it from an image with own changes, each built from the one before. */
   readonly path: readonly string[];
 };
 
-/** The rebuilds that a change of the tree causes. Every image of either side is in exactly one of the lists. */
+/** The rebuilds that a change of the tree causes. Each image of either side is in one list. */
 export type RebuildPlan = {
   /** Each after all that it is built from. */
   readonly rebuild: readonly Rebuild[];
@@ -62,9 +62,9 @@ export type RebuildPlan = {
 export const unknownDigest = "unknown";
 
 /**
- * Compares two trees, and returns the images whose input key differs on the newer side, for certain or
- * perhaps. An image keeps its key with equal inputs of its own and unchanged dependencies. Where both sides'
- * digests of a dependency are known, they decide, which predicts early cutoff.
+ * Compares two trees, and returns the images whose input key differs on the newer side, for certain
+ * or perhaps. An image keeps its key with equal inputs of its own and unchanged dependencies. Where
+ * both sides' digests of a dependency are known, they decide, which predicts early cutoff.
  */
 export function planRebuild(before: ComparedTree, after: ComparedTree): RebuildPlan {
   const rebuilds = new Map<string, Rebuild>();
@@ -105,7 +105,7 @@ function rebuildOf(
   return { name, certainty, causes, path };
 }
 
-/** Whether an image that is built again has other bytes than before. */
+/** Compares the digests of an image on both sides. */
 function effectOf(
   name: string,
   [before, after]: readonly [ComparedTree, ComparedTree],
@@ -123,13 +123,13 @@ function dependencyCause(
   return { input: "dependencies", entry, before: digest(before), after: digest(after) };
 }
 
-/** The inputs of an image that changed, apart from what those that it is built from have become. */
+/** Returns the changed inputs of an image, except the digests of its dependencies. */
 function ownCauses(
   old: BuildPlan,
   plan: BuildPlan,
   sides: readonly [ComparedTree, ComparedTree],
 ): RebuildCause[] {
-  // Of nearly all images: their properties need not be compared one by one.
+  // Nearly all images are equal: their properties need no comparison one by one.
   if (JSON.stringify(old) === JSON.stringify(plan)) return [];
   return [
     ...differences(plainInputs(old), plainInputs(plan)),

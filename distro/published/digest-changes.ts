@@ -6,18 +6,18 @@ import { hasSameOwnInputs } from "./published-inputs.ts";
 
 /** The published digests that a change of a tree alters. */
 export type DigestChanges = {
-  /** The images whose digest is another than before, or has not been published before: its hex digits, by name. */
+  /** The hex digits of digests that differ from the published ones, or are new, by image name. */
   readonly changed: ReadonlyMap<string, string>;
-  /** The images that may have another, which nobody has built. */
+  /** Images whose digest may differ, and is unknown because they have not been built. */
   readonly unknown: readonly string[];
-  /** The images that are no more, though a digest of theirs is published. */
+  /** Images that no longer exist, although their digest is published. */
   readonly gone: readonly string[];
 };
 
 /**
- * Finds the published digests that a change of a tree alters. Equal inputs have the same digest as before;
- * the ledger knows the others, and nothing is built.
- * @param before the tree that the digests before were published of
+ * Finds the published digests that a change of a tree alters. Equal inputs have the same digest as
+ * before; the ledger knows the others, and nothing is built.
+ * @param before the tree whose digests are published
  */
 export async function findDigestChanges(
   current: Pick<Tree, "images">,
@@ -39,7 +39,7 @@ export async function findDigestChanges(
     const digest = isSame && hex !== undefined ? parseDigest(`sha256:${hex}`) : known?.digest;
     const reference = plan.platforms.length === 1 ? digest : known?.index;
     if (reference !== undefined) references.set(name, reference);
-    // Without a line before, what is the same needs none.
+    // An unchanged image without a published line needs no new one.
     if (isSame && hex === undefined) {
       same.add(name);
       continue;
@@ -52,7 +52,7 @@ export async function findDigestChanges(
   return { changed, unknown, gone: [...before.digests.keys()].filter((name) => !current.images.has(name)) };
 }
 
-/** What the ledger knows of an image: the first platform's manifest, and the index where it knows that. */
+/** Looks up an image in the ledger: the first platform's manifest, and the index if known. */
 async function lookUp(
   plan: BuildPlan,
   references: ReadonlyMap<string, Digest>,

@@ -1,49 +1,49 @@
 /** Runs a git command that reads, and returns what it prints. */
 export type ReadGit = (...args: string[]) => Promise<string>;
 
-/** Gives the commits that wrote a line of `digests/`, newest first. */
+/** Returns the commits that wrote a line of `digests/`, newest first. */
 export type LineHistory = (line: string) => readonly string[];
 
 /**
- * Finds which commits wrote which line of `digests/`, up to a commit. One that only moved a line did not write it, and what a merge alone
- * wrote, nobody did.
+ * Finds the commits, up to a given one, that wrote each line of `digests/`. A commit that only
+ * moved a line does not count, and lines that a merge alone wrote have no writer.
  * @throws GitError
  */
 export async function readLineHistory(read: ReadGit, commit: string): Promise<LineHistory> {
   const shown = ["-p", "-U0", "--no-renames", "--text", "--format=commit %H"];
   const text = await read("log", ...shown, commit, "--", "digests");
   const writers = new Map<string, string[]>();
-  let [gone, added] = [new Set<string>(), new Set<string>()];
+  let [removed, added] = [new Set<string>(), new Set<string>()];
   let writer: string | undefined;
-  const note = () => {
+  const recordWriter = () => {
     for (const line of added) {
-      if (writer === undefined || gone.has(line)) continue;
+      if (writer === undefined || removed.has(line)) continue;
       const known = writers.get(line);
       if (known) known.push(writer);
       else writers.set(line, [writer]);
     }
-    [gone, added] = [new Set(), new Set()];
+    [removed, added] = [new Set(), new Set()];
   };
   for (const line of linesOf(text)) {
     const [, next] = commitLine.exec(line) ?? [];
     if (next !== undefined) {
-      note();
+      recordWriter();
       writer = next;
     }
-    // Whatever else has been in these files is no digest of anything.
+    // Other lines of these files are not digests.
     const [, sign, written = ""] = changedLine.exec(line) ?? [];
-    if (sign !== undefined) (sign === "-" ? gone : added).add(written);
+    if (sign !== undefined) (sign === "-" ? removed : added).add(written);
   }
-  note();
+  recordWriter();
   return (line) => writers.get(line) ?? [];
 }
 
-/** What begins a commit. The lines of a change begin with a sign. */
+/** The line that begins a commit. Lines of a change begin with a sign instead. */
 const commitLine = /^commit ([0-9a-f]{40,64})$/;
-/** A line of a digests file that has come or gone: a digest and an image's name. */
+/** An added or removed line of a digests file: a digest and an image's name. */
 const changedLine = /^([-+])([0-9a-f]{64} \S{1,300})[ \t\r]*$/;
 
-/** The lines of a text, one at a time: there may be millions. */
+/** Yields the lines of a text one at a time: there may be millions. */
 function* linesOf(text: string): Generator<string> {
   for (let start = 0; start < text.length; ) {
     const end = text.indexOf("\n", start);

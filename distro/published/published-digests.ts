@@ -3,23 +3,23 @@ import type { BuildPlan } from "../build-plan.ts";
 import { type DigestSet, digestSetOfPlatform } from "../tree/digests-file.ts";
 import type { Tree } from "../tree/tree.ts";
 
-/** The digests that a tree publishes: StageX's own files, and ours beside them. */
+/** The digests that a tree publishes: in StageX's own files, and in ours beside them. */
 export type PublishedFiles = Pick<Tree, "digests"> & Partial<Pick<Tree, "furtherDigests">>;
 
-/** The images of a tree, and what it publishes of them. */
+/** The images of a tree, and their published digests. */
 export type TreeWithDigests = Pick<Tree, "images"> & PublishedFiles;
 
 /** The published digests of one image. */
 export type PublishedDigests = {
-  /** The manifests that are published, by platform in the image's order. */
+  /** The published manifests, by platform in the image's order. */
   readonly platforms: Readonly<Record<string, Digest>>;
-  /** The index around them; undefined where none is published, or the image is for one platform. */
+  /** The published index; undefined where there is none, or the image is for one platform. */
   readonly index: Digest | undefined;
-  /** Whether all of it is published: a manifest of each platform and, where there are several, the index. */
+  /** True if a manifest of each platform is published and, for several platforms, the index. */
   readonly isWhole: boolean;
 };
 
-/** Gathers the published digests of an image: its first platform's, the others', and the index's. */
+/** Gathers the published digests of an image: its first platform's, the others', the index's. */
 export function publishedDigestsOf(
   files: PublishedFiles,
   { name, platforms }: Pick<BuildPlan, "name" | "platforms">,
@@ -30,7 +30,8 @@ export function publishedDigestsOf(
       (at === 0 ? own : undefined) ?? publishedDigestIn(files, name, digestSetOfPlatform(platform));
     return digest === undefined ? [] : [[platform, digest] as const];
   });
-  // Without StageX's own line, its first platform is not the one that the published index begins with.
+  // Without StageX's own line, the published index begins with another platform than the image's
+  // first.
   const index =
     own !== undefined && platforms.length > 1 ? publishedDigestIn(files, name, "index") : undefined;
   return {
@@ -51,7 +52,7 @@ export function firstPublishedDigest(
 
 /**
  * Finds the published digest of an image in one set of files.
- * @param set that of its first platform where not given
+ * @param set by default that of its first platform
  */
 export function publishedDigestIn(
   files: PublishedFiles,

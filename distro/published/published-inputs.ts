@@ -6,36 +6,39 @@ import { firstPublishedDigest, publishedDigestIn, type TreeWithDigests } from ".
 import type { PublishedTree } from "./published-tree.ts";
 
 /**
- * The status of an image's inputs against those that its published digest is of: the same, changed, or
- * `open` while the digest of a dependency is unknown.
+ * The status of an image's inputs, compared with those of its published digest: equal or changed.
+ * It is `open` while the digest of a dependency is unknown.
  */
 export type InputsStatus = "published" | "changed" | "open";
 
 /** The facts that decide an image's status. */
 export type InputsStatusQuery = {
   readonly image: string;
-  /** Whether the published image would have this image's input key if it had been built from the same images. */
+  /** Checks that the published image, built from the same images, would have the same input key. */
   readonly hasSameInputsAs: (published: BuildPlan) => boolean;
-  /** What it is built from, by name; undefined where that is not known yet. */
+  /** The digests of its dependencies, by name; undefined where not known yet. */
   readonly dependencies: Readonly<Record<string, Digest | undefined>>;
-  /** The first manifest of an index, which StageX publishes of an image for several platforms; undefined where it is not here. */
+  /**
+   * Returns the first manifest of an index; undefined where the index is not available here. For an
+   * image for several platforms, StageX publishes that manifest.
+   */
   readonly firstManifest: (index: Digest) => Promise<Digest | undefined>;
 };
 
-/** Compares the images of a tree with those that its digests were published of. */
+/** Compares the images of a tree with the inputs of their published digests. */
 export class PublishedInputs {
   readonly #current: TreeWithDigests;
   readonly #published: PublishedTree;
   #untouched: ReadonlySet<string> | undefined;
-  /** By image, why it is unknown whether it has the inputs of another commit that wrote its line. */
-  readonly #untold = new Map<string, string>();
+  /** By image, the reason why the inputs at another commit that wrote its line cannot be read. */
+  readonly #earlierDoubts = new Map<string, string>();
 
   constructor(current: TreeWithDigests, published: PublishedTree) {
     this.#current = current;
     this.#published = published;
   }
 
-  /** Returns why an image's status is unknown, and how to fix that; undefined where it is known. */
+  /** Returns why an image's status is unknown, and the fix; undefined where it is known. */
   doubt(image: string): string | undefined {
     const published = this.#published;
     if ("doubt" in published) return published.doubt;
@@ -47,10 +50,10 @@ export class PublishedInputs {
     }
     if (!published.tree.images.has(image))
       return `commit ${commit}, the last one that changed digests/, has no such image`;
-    return this.#untold.get(image);
+    return this.#earlierDoubts.get(image);
   }
 
-  /** Finds the set of digests, of those that the image is held against, in which its line is not the published one. */
+  /** Finds the first set of digests in which the image's line differs from the published one. */
   #changedSet(image: string, published: TreeWithDigests): DigestSet | undefined {
     const platforms = this.#current.images.get(image)?.platforms ?? [];
     const sets = ["", ...platforms.map(digestSetOfPlatform), ...(platforms.length > 1 ? ["index"] : [])];
@@ -59,14 +62,16 @@ export class PublishedInputs {
     );
   }
 
-  /** The commit that published the digests, where it is known. */
+  /** The commit that published the digests; undefined where it is unknown. */
   get commit(): string | undefined {
     return "commit" in this.#published ? this.#published.commit : undefined;
   }
 
   /**
-   * Returns an image's status where there is no {@link doubt}. Its inputs are the published ones if they are those of the last commit that changed
-   * `digests/`, or of one that wrote its line. Where that can't be told they are too, and there is a doubt from then on.
+   * Returns an image's status where there is no {@link doubt}. Its inputs are `published` if they
+   * equal those of the last commit that changed `digests/`, or of a commit that wrote its line.
+   * Where the latter cannot be read, the status is `published` as well, and {@link doubt} then
+   * gives the reason.
    */
   async statusOf({
     image,
@@ -78,44 +83,42 @@ export class PublishedInputs {
     if (plan === undefined) return "changed";
     if (!isOwnSame(plan) && !(await this.#isOfEarlier(image, isOwnSame))) return "changed";
     const names = Object.keys(dependencies);
-    const standings = await Promise.all(
+    const statuses = await Promise.all(
       names.map((name) => this.#dependency(name, dependencies[name], firstManifest)),
     );
-    return (
-      standings.find((one) => one === "changed") ?? standings.find((one) => one === "open") ?? "published"
-    );
+    return statuses.find((one) => one === "changed") ?? statuses.find((one) => one === "open") ?? "published";
   }
 
   /**
-   * Returns the status of all images. Of an image whose inputs are the published ones no other digest counts, whatever is known of it;
-   * with a {@link doubt} the status is `published`.
-   * @param known the digests of the others, by name
+   * Returns the status of all images. An image with a {@link doubt} is `published`. For a
+   * dependency that is `published`, the digest in `known` has no effect.
+   * @param known the digests of the other dependencies, by name
    */
   async statuses(
     known: ReadonlyMap<string, Digest>,
     firstManifest: InputsStatusQuery["firstManifest"],
   ): Promise<Map<string, InputsStatus>> {
-    const standings = new Map<string, InputsStatus>();
+    const statuses = new Map<string, InputsStatus>();
     for (const [image, plan] of this.#current.images) {
       if (this.doubt(image) !== undefined) {
-        standings.set(image, "published");
+        statuses.set(image, "published");
         continue;
       }
-      const open = plan.dependencies.filter((name) => standings.get(name) !== "published");
+      const open = plan.dependencies.filter((name) => statuses.get(name) !== "published");
       const dependencies = Object.fromEntries(open.map((name) => [name, known.get(name)]));
       const isOwnSame = (published: BuildPlan) => hasSameOwnInputs(published, plan);
-      standings.set(
+      statuses.set(
         image,
         await this.statusOf({ image, hasSameInputsAs: isOwnSame, dependencies, firstManifest }),
       );
     }
-    return standings;
+    return statuses;
   }
 
   async #isOfEarlier(image: string, isOwnSame: InputsStatusQuery["hasSameInputsAs"]): Promise<boolean> {
     const earlier = "tree" in this.#published ? await this.#published.earlier(image) : [];
     if (!("doubt" in earlier)) return earlier.some(isOwnSame);
-    this.#untold.set(image, earlier.doubt);
+    this.#earlierDoubts.set(image, earlier.doubt);
     return true;
   }
 
@@ -125,7 +128,8 @@ export class PublishedInputs {
     firstManifest: InputsStatusQuery["firstManifest"],
   ): Promise<InputsStatus> {
     const digest = "tree" in this.#published ? firstPublishedDigest(this.#published.tree, name) : undefined;
-    // Of what nobody has published, and of what is not known yet, only its own inputs tell.
+    // Where the dependency is not published, or its digest is not known yet, only its own inputs
+    // decide.
     if (reference === undefined) return this.#isUntouched(name) ? "published" : "open";
     if (digest === undefined) return this.#isUntouched(name) ? "published" : "changed";
     if (reference === digest) return "published";
@@ -135,13 +139,13 @@ export class PublishedInputs {
     return first === digest ? "published" : "changed";
   }
 
-  /** Whether neither an image nor anything that it is built from has inputs other than the published ones. */
+  /** Checks that an image and everything that it is built from have their published inputs. */
   #isUntouched(name: string): boolean {
     this.#untouched ??= this.#untouchedImages();
     return this.#untouched.has(name);
   }
 
-  /** In one pass, as each image comes after those that it is built from. */
+  /** Takes one pass, as each image follows those that it is built from. */
   #untouchedImages(): ReadonlySet<string> {
     const untouched = new Set<string>();
     for (const [name, plan] of this.#current.images) {
@@ -157,9 +161,10 @@ export class PublishedInputs {
   }
 }
 
-/** Whether two plans have the same input key when built from the same images. */
+/** Checks that two plans have the same input key when built from the same images. */
 export function hasSameOwnInputs(left: BuildPlan, right: BuildPlan): boolean {
-  // The keys decide. Most plans are also written alike, which is seen in a fraction of the time.
+  // The keys decide. Most equal plans also have equal text, and comparing that takes a fraction of
+  // the time.
   return (
     left === right ||
     ownText(left) === ownText(right) ||
@@ -167,7 +172,7 @@ export function hasSameOwnInputs(left: BuildPlan, right: BuildPlan): boolean {
   );
 }
 
-/** All that a plan gives to an input key, as it stands in the plan. */
+/** Formats all fields of a plan that its input key covers, as they stand in the plan. */
 function ownText({ name, version, containerfile, target, ...plan }: BuildPlan): string {
   const { context, platforms, buildArgs } = plan;
   const sources = plan.sources.map(({ file, sha256 }) => [file, sha256]);

@@ -18,15 +18,20 @@ export type PublishedTree =
   | {
       readonly commit: string;
       readonly tree: TreeWithDigests;
-      /** Reads the plans that an image had at each other commit that wrote its present line; or says why they can't be told. */
+      /**
+       * Reads the plans that an image had at each other commit that wrote its present line; or the
+       * reason why that is impossible.
+       */
       readonly earlier: (image: string) => Promise<readonly BuildPlan[] | { readonly doubt: string }>;
     }
   | { readonly doubt: string };
 
 /**
- * Finds the tree that published a checkout's digests. StageX changes `digests/` in one commit a release, so it is the tree of the
- * last commit that did. Where a clone does not reach back to it, or there is none, that is a doubt and no error.
- * @param current the working tree, read with the same options: answers for that commit where nothing has changed since
+ * Finds the tree that published a checkout's digests: that of the last commit that changed
+ * `digests/`, as StageX changes it in one commit a release. Where a clone does not reach back to
+ * it, or there is none, the result is a doubt, not an error.
+ * @param current the working tree, read with the same options: used for that commit where nothing
+ *   has changed since
  */
 export async function findPublishedTree(current: Tree, options: TreeOptions): Promise<PublishedTree> {
   const { root } = current;
@@ -42,7 +47,8 @@ export async function findPublishedTree(current: Tree, options: TreeOptions): Pr
       return {
         doubt: `${root} is a shallow clone that does not reach back: use a full one (git fetch --unshallow --tags)`,
       };
-    // What the index takes for changed may be the same: then the commit is read, which takes longer and says the same.
+    // Files that differ in the index may still be equal. Then the commit is read, which takes
+    // longer and gives the same result.
     const changed = await read("diff-index", "--name-only", "-z", commit, "--", ...treeFolders);
     const treeAt = async (at: string) => await readTreeSource(await openGitTree(root, at), options);
     const tree = changed === "" ? current : await treeAt(commit);
@@ -53,22 +59,22 @@ export async function findPublishedTree(current: Tree, options: TreeOptions): Pr
   }
 }
 
-/** What git's repository is asked for. */
+/** The access to git's repository that {@link earlierPlans} needs. */
 type Reading = {
   readonly read: ReadGit;
   readonly treeAt: (commit: string) => Promise<Pick<Tree, "images">>;
   readonly isEnd: (commit: string) => Promise<boolean>;
 };
 
-/** In bytes: no answer of git is longer. StageX's takes half a megabyte for all that was ever written to `digests/`. */
+/** The longest output of git, in bytes. StageX's history of `digests/` has half a megabyte. */
 const mostHistory = 2 ** 24;
 
-/** How many commits may have written one line. */
+/** The most commits that may have written one line. */
 const mostWriters = 8;
 
 /**
- * Reads an image's plans at the commits that wrote its line. The last commit that changed `digests/` may have changed another image's line
- * alone, and this one's inputs besides.
+ * Reads an image's plans at the commits that wrote its line. The last commit that changed
+ * `digests/` may have changed only another image's line, together with this image's inputs.
  */
 function earlierPlans(
   { commit, tree }: { commit: string; tree: TreeWithDigests },
@@ -104,19 +110,20 @@ function earlierPlans(
 
 const notReached = "is not in this shallow clone: use a full one (git fetch --unshallow --tags)";
 
-/** Tells why something can't be read; throws what is another error. */
+/** Returns the reason why reading failed; rethrows errors of other kinds. */
 function readingError(error: unknown): string {
   if (error instanceof GitError || error instanceof TreeError || error instanceof RegularFileError)
     return error.message;
   throw error;
 }
 
-/** In bytes: some 25,000 commits at which a clone ends. */
+/** In bytes: enough for some 25,000 commits at which a clone ends. */
 const largestShallow = 2 ** 20;
 
 /**
- * Whether a shallow clone ends at this commit. Then it seems to have added all of its files (git-log(1) knows no parent of it),
- * whichever commit really did; a release's tag says that it is the release.
+ * Checks whether a shallow clone ends at this commit. If so, the commit seems to add all of its
+ * files (git-log(1) knows no parent of it), whichever commit really did. A release's tag proves
+ * that it is the release.
  */
 async function isCutOff(
   { commonFolder }: GitRepository,

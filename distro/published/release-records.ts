@@ -10,47 +10,48 @@ import { type PublishedDigests, publishedDigestsOf } from "./published-digests.t
 
 /** A published release: its tree and its `digests/*.txt`. */
 export type PublishedRelease = {
-  /** Its name, as the ledger is to name whoever built it: `2026.03.0`. */
+  /** Its name, from which the ledger names its builder: `2026.03.0`. */
   readonly name: string;
   readonly tree: Pick<Tree, "images" | "digests"> & Partial<Pick<Tree, "furtherDigests">>;
-  /** When it was made. */
+  /** The time at which it was made. */
   readonly finished: Date;
 };
 
-/** The records of a release, and the images of which it publishes nothing usable. */
+/** The records of a release, and the images without a usable published digest. */
 export type ReleaseRecords = {
   readonly records: readonly LedgerRecord[];
   readonly skipped: readonly SkippedImage[];
-  /** Names in `digests/*.txt` of images that the tree does not have. */
+  /** Names in `digests/*.txt` that are not images of the tree. */
   readonly gone: readonly string[];
 };
 
 /**
- * Why an image has no record: its own digest is not published; or the input key can't be made, as a dependency's digest is
- * not published, or a dependency is for several platforms and of its index, which it is built from, nothing is published.
+ * An image without a record. Either its own digest is not published, or its input key cannot be
+ * computed: the digest of a dependency is not published. A dependency for several platforms is used
+ * by its index, which may not be published.
  */
 export type SkippedImage = {
   readonly image: string;
   readonly why: "not published" | "dependency not published" | "index not published";
-  /** The dependencies that are to blame. */
+  /** The dependencies that cause it. */
   readonly dependencies: readonly string[];
 };
 
-/** StageX's first release whose `digests/*.txt` have the digests of manifests; until then they were of the indexes around them. */
+/** StageX's first release with the digests of manifests. Earlier ones have those of the indexes. */
 const firstOfManifests = parseReleaseName("2025.06.1");
 
 /**
- * Whether a release publishes the digests of manifests, which alone say what an image is. The digests themselves don't
- * tell, so its name must: an earlier one of StageX's does not.
- * @param name a tag; one that is not named as StageX's releases are is none of those
+ * Checks that a release publishes the digests of manifests, which alone identify an image. The
+ * digests do not show this, so the name decides: StageX's earlier releases do not.
+ * @param name a tag; any other form of name is not a release of StageX's
  */
 export function hasManifestDigests(name: string): boolean {
   return !isReleaseName(name) || compareReleases(parseReleaseName(name), firstOfManifests) >= 0;
 }
 
 /**
- * The commit that published the digests of a checkout: the last one that changed `digests/`. What has changed since is not
- * what they are of. Null where there is none.
+ * Finds the commit that published the digests of a checkout: the last one that changed `digests/`.
+ * The digests do not cover later changes. Null where there is none.
  * @throws GitError
  */
 export async function findPublishingCommit(root: string): Promise<string | null> {
@@ -59,12 +60,13 @@ export async function findPublishingCommit(root: string): Promise<string | null>
 }
 
 /**
- * Imports a published release: creates a ledger record for each of its images. The input key follows from
- * the plan and the published digests of the dependencies, so nothing is built. A record names the first
- * platform's manifest. It also names the others and the index where our own files beside StageX's publish
- * them. Keys are computed as if the release had been built with today's arguments.
- * @param release one that {@link hasManifestDigests}
- * @param lookup where the index of a dependency for several platforms may be known from
+ * Imports a published release: creates a ledger record for each of its images. The input key
+ * follows from the plan and the published digests of the dependencies, so nothing is built. A
+ * record names the first platform's manifest. It also names the others and the index where our own
+ * files beside StageX's publish them. Keys are computed as if the release had been built with
+ * today's arguments.
+ * @param release one that satisfies {@link hasManifestDigests}
+ * @param lookup may know the index of a dependency for several platforms
  */
 export async function createReleaseRecords(
   release: PublishedRelease,
@@ -102,7 +104,7 @@ function referencesOf(plan: BuildPlan, references: ReadonlyMap<string, Digest>):
   );
 }
 
-/** What dependents of an image are built from, where it is known. */
+/** Returns the digest that dependents are built from; null where it is unknown. */
 async function referenceOf(
   plan: BuildPlan,
   published: Digest | null,
@@ -123,7 +125,7 @@ function recordOf(
   return {
     inputKey,
     image: plan.name,
-    // Of several platforms nothing but all of them, with their index, is any more than the first.
+    // For several platforms, the record has all of them with their index, or else only the first.
     digests: isWhole
       ? { index: index ?? null, platforms }
       : { index: null, platforms: { [plan.platforms[0] ?? ""]: digest } },

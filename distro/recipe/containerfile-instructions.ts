@@ -2,9 +2,10 @@ import { escapeControlCharacters } from "../../lib/text/escape-control-character
 import { quoted } from "../tree-error.ts";
 
 /**
- * Containerfiles cut into instructions, as BuildKit's own parser does it (frontend/dockerfile/parser, parser.go and
- * directives.go). Our own and not dockerfile-ast's: that one takes 240 ms for a release's 444 files (this: 15), more
- * than the whole tree may take, and it loses the end of a heredoc where one instruction has two.
+ * This file splits Containerfiles into instructions, as BuildKit's own parser does
+ * (frontend/dockerfile/parser, parser.go and directives.go). dockerfile-ast takes 240 ms for a
+ * release's 444 files, more than the whole tree may take; this parser takes 15 ms. dockerfile-ast
+ * also loses the end of a heredoc where one instruction has two.
  */
 
 /** One instruction of a Containerfile. */
@@ -13,11 +14,11 @@ export type Instruction = {
   readonly keyword: string;
   /** 1-based line where it starts. */
   readonly line: number;
-  /** Without the dashes, in order: `from` -> `stagex/core-musl`; a flag without a value has an empty one. */
+  /** In order, without dashes: `from` -> `stagex/core-musl`; a missing value is empty. */
   readonly flags: readonly Flag[];
-  /** What follows the flags, its lines joined; heredoc bodies are not in it. */
+  /** The text after the flags, its lines joined, without the bodies of heredocs. */
   readonly rest: string;
-  /** In the order of the words that open them. */
+  /** In the order of their opening words. */
   readonly heredocs: readonly Heredoc[];
   /** 1-based line where it ends, its heredocs included. */
   readonly lastLine: number;
@@ -27,7 +28,7 @@ export type Instruction = {
 export type Heredoc = {
   /** The word that ends it, without quotes. */
   readonly name: string;
-  /** Whether leading tabs are no part of it (`<<-`). */
+  /** True for `<<-`, which removes leading tabs. */
   readonly chomps: boolean;
   /** As written, with all tabs, each line with its end. */
   readonly content: string;
@@ -35,7 +36,7 @@ export type Heredoc = {
 
 export type Flag = { readonly name: string; readonly value: string };
 
-/** A Containerfile that BuildKit would not parse, and where. */
+/** A Containerfile that BuildKit would refuse to parse, and the line of the mistake. */
 export class ContainerfileSyntaxError extends Error {
   override readonly name = "ContainerfileSyntaxError";
   readonly line: number;
@@ -54,22 +55,23 @@ export type ContainerfileSyntax = {
   readonly directives: ReadonlyMap<string, { readonly value: string; readonly line: number }>;
 };
 
-/** As Go's unicode.IsSpace. */
+/** White space as in Go's unicode.IsSpace. */
 const comment = /^\p{White_Space}*#/u;
 const heredocInstructions = new Set(["ADD", "COPY", "RUN"]);
 
-/** BuildKit reads lines with Go's bufio.Scanner: a longer one, in bytes, ends it. */
+/** In bytes. BuildKit reads lines with Go's bufio.Scanner, which fails on a longer one. */
 const longestLine = 65_535;
 
 /**
- * Cuts a Containerfile into instructions.
- * @throws ContainerfileSyntaxError for a heredoc without an end, a line that is too long, and a directive that BuildKit refuses
+ * Splits a Containerfile into instructions.
+ * @throws ContainerfileSyntaxError for a heredoc without an end, a line that is too long, and a
+ *   directive that BuildKit refuses
  */
 export function parseInstructions(text: string): ContainerfileSyntax {
   const lines = text.split("\n");
   lines[0] = lines[0]?.replace(/^\uFEFF/, "") ?? "";
-  // Nearly no file has a line that is too long or odd: no line of it need be looked at.
-  if (!mayFit(text) || oddCharacter.test(text)) {
+  // This check of the whole text spares nearly all files the check of each line.
+  if (!mayFit(text) || ambiguousCharacter.test(text)) {
     for (const [index, line] of lines.entries()) {
       mustFit(line, index + 1);
       mustBePlain(line, index + 1);
@@ -109,12 +111,12 @@ export function parseInstructions(text: string): ContainerfileSyntax {
   return { instructions, directives };
 }
 
-/** A word as it is, if it is as long as words are. */
+/** Cuts a word after 100 characters, for messages. */
 function shortened(word: string): string {
   return word.length > 100 ? `${word.slice(0, 100)}…` : word;
 }
 
-/** Whether a text is too short to have too long a line; a character takes three bytes at most. */
+/** Checks that a text is too short for too long a line; a character takes three bytes at most. */
 function mayFit(text: string): boolean {
   return text.length * 3 <= longestLine;
 }
@@ -130,21 +132,22 @@ function mustFit(line: string, number: number): void {
   );
 }
 
-/** A character that is a blank to Go and not to JavaScript, or the other way round, or ends a line only for some. */
-const oddCharacter = /[\u0085\uFEFF]|\r(?!$)/;
+/** A character that Go and JavaScript disagree on: as a blank, or as the end of a line. */
+const ambiguousCharacter = /[\u0085\uFEFF]|\r(?!$)/;
 
 function mustBePlain(line: string, number: number): void {
-  const odd = oddCharacter.exec(line)?.[0];
-  if (odd === undefined) return;
-  const found = `the character ${escapeControlCharacters(odd)}`;
+  const character = ambiguousCharacter.exec(line)?.[0];
+  if (character === undefined) return;
+  const found = `the character ${escapeControlCharacters(character)}`;
   throw new ContainerfileSyntaxError(number, found, "blanks, tabs and line ends");
 }
 
 type Directive = { readonly value: string; readonly line: number };
 
 /**
- * BuildKit looks for directives twice, in two ways. The parser takes what it needs from the file's first lines, however far they are
- * indented. Whoever looks for the frontend to use passes over a `#!` line, and takes no indented ones.
+ * Reads the directives. BuildKit looks for them twice. Its parser reads `escape` from the file's
+ * first lines, however far they are indented. Its detection of the frontend skips a `#!` line, and
+ * ignores indented ones.
  */
 function parseDirectives(lines: readonly string[]): Map<string, Directive> {
   const parsed = [...directivesIn(lines, 0, (line) => line.trimStart())];
@@ -158,7 +161,7 @@ function parseDirectives(lines: readonly string[]): Map<string, Directive> {
 
 const directiveNames = new Set(["syntax", "escape", "check"]);
 
-/** The directives up to the first line that is none; a name that is none ends them too. */
+/** Yields the directives up to the first other line, such as one with an unknown name. */
 function* directivesIn(
   lines: readonly string[],
   first: number,
@@ -178,10 +181,10 @@ function* directivesIn(
   }
 }
 
-/** A line that goes on, by the escape character: it ends in one, and white space at most. */
+/** The end of a continued line: the escape character, then white space at most. */
 const continuations = { "`": /(^|[^`])`[ \t\r]*$/, "\\": /(^|[^\\])\\[ \t\r]*$/ };
 
-/** What an instruction's own line has. */
+/** The fields that an instruction's own line gives. */
 type InstructionLine = Omit<Instruction, "heredocs" | "lastLine">;
 
 function instructionOf(logical: string, line: number, escapeCharacter: string): InstructionLine {
@@ -190,7 +193,7 @@ function instructionOf(logical: string, line: number, escapeCharacter: string): 
   const keyword = end === -1 ? whole : whole.slice(0, end);
   const { words, rest } = flagsOf(whole.slice(keyword.length), escapeCharacter);
   const flags = words.map((word) => {
-    // BuildKit takes each byte of a flag for a character, and some of them for blanks.
+    // BuildKit treats each byte of a flag as a character, and some of them as blanks.
     if (!/^[ -~]*$/.test(word))
       throw new ContainerfileSyntaxError(line, `the flag ${quoted(`--${word}`)}`, "flags in ASCII");
     const equals = word.indexOf("=");
@@ -201,10 +204,13 @@ function instructionOf(logical: string, line: number, escapeCharacter: string): 
   return { keyword: keyword.toUpperCase(), line, flags, rest: rest.trim() };
 }
 
-/** A flag with nothing in it that is quoted, escaped or a blank. */
+/** A flag without quotes, escapes and blanks. */
 const plainFlag = /--[!#-&(-[\]-_a-~]+/y;
 
-/** The flags at the start of an instruction, unquoted and without their dashes, as extractBuilderFlags of split_command.go finds them. */
+/**
+ * Splits the flags off the start of an instruction, unquoted and without their dashes. Works as
+ * extractBuilderFlags of split_command.go does.
+ */
 function flagsOf(text: string, escapeCharacter: string): { words: string[]; rest: string } {
   const words: string[] = [];
   let at = 0;
@@ -238,10 +244,10 @@ function isSpace(character: string | undefined): boolean {
   return code === 0x20 || (code >= 0x09 && code <= 0x0d) || code === 0x85 || code === 0xa0;
 }
 
-/** A word that opens a heredoc: `<<EOF`, `<<-EOF`, `3<<"EOF"`, and `<< EOF`, where the shell has blanks. */
+/** A word that opens a heredoc: `<<EOF`, `<<-EOF`, `3<<"EOF"`, and `<< EOF` with blanks. */
 const heredocWord = /^\d*<<(-?)([^<]*)$/;
 
-/** The instruction's heredocs, and the index of the line after their bodies. */
+/** Reads the instruction's heredocs. Also returns the index of the line after their bodies. */
 function readHeredocs(
   instruction: InstructionLine,
   lines: readonly string[],
@@ -275,13 +281,14 @@ function readHeredocs(
 }
 
 /**
- * Where BuildKit's lexer fails on a line (an open quote, a variable that it can't expand) it takes no heredoc at all, and what looks
- * like one's body is instructions. So beside a heredoc only what both read alike is allowed.
+ * Checks that BuildKit's lexer finds the same heredocs. Where it fails on a line (an open quote, a
+ * variable that it cannot expand), it finds none, and reads their bodies as instructions. So beside
+ * a heredoc only words that BuildKit and this parser read alike are allowed.
  */
 function mustBeReadAlike({ rest, line }: InstructionLine, words: readonly string[]): void {
-  const odd = words.find((word) => !/^\d*<<-?[ \t]*(?:[\w.-]+|"[\w. -]+"|'[\w. -]+')$/.test(word));
-  if (odd !== undefined)
-    throw new ContainerfileSyntaxError(line, `the heredoc ${quoted(odd)}`, "a name of A-Z a-z 0-9 _ . -");
+  const refused = words.find((word) => !/^\d*<<-?[ \t]*(?:[\w.-]+|"[\w. -]+"|'[\w. -]+')$/.test(word));
+  if (refused !== undefined)
+    throw new ContainerfileSyntaxError(line, `the heredoc ${quoted(refused)}`, "a name of A-Z a-z 0-9 _ . -");
   if (rest.replace(/\$(?:[A-Za-z_]\w*|\{[A-Za-z_]\w*\})/g, "").includes("$"))
     throw new ContainerfileSyntaxError(
       line,
@@ -303,12 +310,12 @@ function hasOpenQuote(text: string): boolean {
   return quote !== "";
 }
 
-/** Whether the word opens a heredoc, and so is no path. */
+/** Checks that the word opens a heredoc, and so is no path. */
 export function isHeredocWord(word: string): boolean {
   return (heredocWord.exec(word)?.[2] ?? "").trim() !== "";
 }
 
-/** The words of the JSON form, `["a", "b"]`, or undefined for the shell form. */
+/** Returns the words of the JSON form, `["a", "b"]`, or undefined for the shell form. */
 export function jsonWords(rest: string): string[] | undefined {
   if (!rest.startsWith("[")) return undefined;
   try {
@@ -319,7 +326,7 @@ export function jsonWords(rest: string): string[] | undefined {
   }
 }
 
-/** The words of a shell line, quotes and escapes kept as they are. To BuildKit's lexer, blanks after `<<` end no word. */
+/** Returns a shell line's words with quotes and escapes. Blanks after `<<` end no word. */
 export function shellWords(rest: string): string[] {
   return rest.match(/(?:<<\s*|"(?:\\[\s\S]|[^"\\])*"|'[^']*'|\\[\s\S]|[^\s"'\\]|["'\\])+/g) ?? [];
 }

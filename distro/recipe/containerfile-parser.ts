@@ -34,21 +34,22 @@ const keywords = new Set(
 const sourcesContext = "fetch";
 
 /**
- * Bounds of ours, far above what any recipe has: what is found of a Containerfile grows with the product of its stages and of what they
- * read. BuildKit has none of these.
+ * Limits far above any recipe: the findings of a Containerfile grow with the product of its stages
+ * and reads. BuildKit has no such limits.
  */
 const most = { stages: 256, reads: 10_000, wildcards: 200 };
 
 /**
  * Parses a Containerfile.
  *
- * Dependencies are found as BuildKit would find them. StageX's generator looks at lines instead: it takes `COPY --from=`
- * only as the first flag, `FROM --platform=` only with linux/386, in capitals and at the start of a line, knows no
- * `RUN --mount=from=`, and would take such lines within a heredoc for instructions. On every release so far both find
- * the same; where they differ, it is the image that BuildKit asks for that counts.
+ * Finds dependencies as BuildKit would. StageX's generator looks at lines instead. It takes
+ * `COPY --from=` only as the first flag. It takes `FROM --platform=` only with linux/386, in
+ * capitals and at the start of a line. It does not know `RUN --mount=from=`, and would take such
+ * lines within a heredoc for instructions. On every release so far both find the same. Where they
+ * differ, the image that BuildKit asks for counts.
  *
  * @param file the path that errors name
- * @param buildArgs those given to the build: they can name the image of a `FROM ${ARG}`
+ * @param buildArgs the build's arguments: they can name the image of a `FROM ${ARG}`
  * @throws TreeError with every problem of the file
  */
 export function parseContainerfile(
@@ -59,7 +60,7 @@ export function parseContainerfile(
   return new ContainerfileReader(file, text, buildArgs).read();
 }
 
-/** How many refusals are kept of one stage. */
+/** The number of refusals that are kept of one stage. */
 const refusalsOfStage = 20;
 
 class ContainerfileReader {
@@ -119,7 +120,7 @@ class ContainerfileReader {
       this.#globalArgs = new GlobalArgs(this.#buildArgs, directives.get("escape")?.value ?? "\\");
       const syntax = directives.get("syntax");
       if (syntax !== undefined) {
-        // Another frontend is an image from the network that may read the file in a way of its own.
+        // Another frontend is an image from the network, which may read the file in its own way.
         this.#reject(syntax.line, "syntax", quoted(syntax.value), "BuildKit's own frontend: no such line");
       }
       return instructions;
@@ -161,7 +162,7 @@ class ContainerfileReader {
     if (base === "" || more.length > 0 || (as !== undefined && !named)) {
       this.#reject(line, "FROM", quoted(rest), "FROM <image> or FROM <image> AS <stage>");
     }
-    // What is so of `scratch`; the others are looked at once all are known.
+    // These values are true of `scratch`. Other bases are inspected once all stages are known.
     const platforms = ["target"];
     this.#stages.push({ name: named ? name.toLowerCase() : null, base, platforms, images: [], line });
   }
@@ -199,7 +200,8 @@ class ContainerfileReader {
     const image = treeImage(base ?? "");
     this.#stages[index] = {
       ...stage,
-      // A stage is for what its base is for; `scratch` is for the target (dockerfile2llb: init and resolveReachableStages).
+      // A stage is for the platform of its base; `scratch` is for the target (dockerfile2llb: init
+      // and resolveReachableStages).
       platforms: unique(
         below.length > 0
           ? below.flatMap(({ platforms }) => platforms)
@@ -214,14 +216,14 @@ class ContainerfileReader {
     return this.#globalArgs.expand(asked)?.toLowerCase() || "target";
   }
 
-  /** Of several earlier stages of a name the last counts. */
+  /** Returns the base of a stage. Of several earlier stages with one name, the last counts. */
   #baseOf(base: string | undefined, index: number): StageBase {
     if (base === undefined || base === "scratch") return null;
     const earlier = this.#stages.slice(0, index).findLastIndex(({ name }) => name === base.toLowerCase());
     return earlier === -1 ? (treeImage(base) ?? null) : earlier;
   }
 
-  /** A variable that only the build knows, such as TARGETARCH, may choose between stages but not between images. */
+  /** Lets a variable of the build, such as TARGETARCH, choose between stages, not images. */
   #inspectUnknownBase({ base, line }: BuildStage): void {
     const start = base.slice(0, base.indexOf("$"));
     const isStage = start !== "" && this.#stages.some(({ name }) => name?.startsWith(start.toLowerCase()));
@@ -278,12 +280,12 @@ class ContainerfileReader {
     this.#reads.push({ ...read, stage: this.#uses.length - 1 });
   }
 
-  /** The stage that is looked at takes something from this one. */
+  /** Records that the current stage uses this one. */
   #use(stage: number): void {
     this.#uses.at(-1)?.add(stage);
   }
 
-  /** Something is taken from this stage or image. */
+  /** Records that the current stage uses this stage or image. */
   #refer(reference: string, stages: readonly BuildStage[], keyword: string, line: number): void {
     const name = reference.toLowerCase();
     let isStage = false;
@@ -317,7 +319,7 @@ class ContainerfileReader {
 
   #refuse(line: number, field: string, found: string, allowed: string): void {
     const stage = this.#uses.length - 1;
-    // Of each stage some are enough to refuse it. Those of one stage must not crowd out another's.
+    // A few refusals are enough for each stage. Those of one stage must not crowd out another's.
     if (this.#refusals.length >= refusalsOfStage && this.#refusals.at(-refusalsOfStage)?.stage === stage)
       return;
     this.#refusals.push({ stage, problem: { file: this.#file, line, field, found, allowed } });

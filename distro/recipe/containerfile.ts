@@ -1,72 +1,78 @@
 import type { TreeProblem } from "../tree-error.ts";
 
-/** One `FROM`. */
+/** A build stage: one `FROM` and its instructions. */
 export type BuildStage = {
   /** In lower case, as BuildKit compares it; null where it has none. */
   readonly name: string | null;
-  /** What it starts from: an earlier stage, `scratch`, or an image. */
+  /** The stage's base: an earlier stage, `scratch`, or an image. */
   readonly base: string;
-  /** Whose programs its `RUN` instructions run: {@link RunPlatform}s, more than one only where the base depends on the target. */
+  /**
+   * The {@link RunPlatform}s of the programs that its `RUN` instructions run. Has more than one
+   * only where the base depends on the target.
+   */
   readonly platforms: readonly RunPlatform[];
-  /** The images of the tree that it or the stages below it begin with. */
+  /** The tree's images that the stage, or a stage below it, starts from. */
   readonly images: readonly string[];
   readonly line: number;
 };
 
 /**
- * A platform that a stage is for: `linux/386` where its `FROM` says so, `target` where it is what the image is built for, and `builder` for
- * whatever the builder itself is (`$BUILDPLATFORM`).
+ * A platform that a stage is for. It is `target` for the image's own platforms, `builder` for the
+ * builder's own (`$BUILDPLATFORM`), or a platform that the `FROM` names, such as `linux/386`.
  */
 export type RunPlatform = string;
 
-/** An image of the tree that the Containerfile is built from, and where it says so first. */
+/** An image of the tree that the Containerfile is built from, and the line that names it first. */
 export type ImageDependency = { readonly name: string; readonly line: number };
 
-/** A place of the package's folder that an instruction reads. */
+/** A path in the package's folder that an instruction reads. */
 export type ContextRead = {
   /** As written: with wildcards (`patches/*.patch`) and variables. */
   readonly path: string;
-  /** `ADD` and `COPY` have wildcards; the source of a mount has none. */
+  /** True for `ADD` and `COPY`. The source of a mount has no wildcards. */
   readonly wildcards: boolean;
   /** Index of the stage that the instruction is in. */
   readonly stage: number;
-  /** The whole instruction, for errors: `COPY`. */
+  /** The instruction's name, for errors: `COPY`. */
   readonly keyword: string;
   readonly line: number;
 };
 
-/** What an instruction takes from outside of the tree. A build of its stage fails; other images of the tree do not. */
+/** An instruction that takes something from outside the tree: only builds of its stage fail. */
 export type Refusal = {
   /** Index of the stage that the instruction is in. */
   readonly stage: number;
   readonly problem: TreeProblem;
 };
 
-/** What a stage starts from: an earlier stage by its index, or an image of the tree; null for `scratch`, and what only the build knows. */
+/**
+ * The base of a stage: an earlier stage by its index, or an image of the tree. It is null for
+ * `scratch`, and where only the build knows the base.
+ */
 export type StageBase = number | string | null;
 
-/** A RUN that fetches what no source has. */
+/** A RUN that fetches files that are not among the sources. */
 export type FetchingRun = {
   /** Index of the stage that it is in. */
   readonly stage: number;
   readonly line: number;
-  /** What it runs: `go mod download`. */
+  /** The fetching commands that it runs: `go mod download`. */
   readonly commands: readonly string[];
 };
 
-/** A Containerfile, as far as the rest of the project needs it. */
+/** A Containerfile, as far as the project needs it. */
 export type Containerfile = {
   readonly stages: readonly BuildStage[];
-  /** Of each stage. */
+  /** The base of each stage. */
   readonly bases: readonly StageBase[];
-  /** For each stage the indexes of those that it starts from, copies from or mounts, or that it may. */
+  /** For each stage, the stages that it starts from, copies from or mounts, or may. */
   readonly uses: readonly ReadonlySet<number>[];
   /** Indexes of the stages that have a `RUN`. */
   readonly running: ReadonlySet<number>;
   /** In the order of their first mention, each once. */
   readonly dependencies: readonly ImageDependency[];
   readonly reads: readonly ContextRead[];
-  /** Names that some `ARG` declares: no other build argument can change the build, but those that BuildKit itself knows. */
+  /** The names that some `ARG` declares. Only these, and BuildKit's own, can change the build. */
   readonly args: ReadonlySet<string>;
   readonly refusals: readonly Refusal[];
   readonly fetchingRuns: readonly FetchingRun[];
@@ -81,7 +87,7 @@ export function contextReadsOf(containerfile: Containerfile, target: string | nu
   return containerfile.reads.filter(({ stage }) => run.has(stage));
 }
 
-/** Returns why a build of this target fails whatever it is given. */
+/** Returns the reasons why a build of this target always fails. */
 export function refusalsOf(containerfile: Containerfile, target: string | null): TreeProblem[] {
   if (containerfile.refusals.length === 0) return [];
   const run = reachableStages(containerfile, target);
@@ -96,8 +102,8 @@ export function fetchingRunsOf(containerfile: Containerfile, target: string | nu
 }
 
 /**
- * Returns the stages that BuildKit runs: those that the target is made of, directly or not, and no other (frontend/dockerfile/dockerfile2llb,
- * allReachableStages).
+ * Returns the stages that BuildKit runs for a target: those that it is made of, directly or
+ * indirectly (frontend/dockerfile/dockerfile2llb, allReachableStages).
  */
 export function reachableStages({ stages, uses }: Containerfile, target: string | null): Set<number> {
   const name = target?.toLowerCase();

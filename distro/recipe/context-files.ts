@@ -4,18 +4,18 @@ import { quoted, type TreeProblem } from "../tree-error.ts";
 import type { TreeFile } from "../tree-source.ts";
 import { type Containerfile, type ContextRead, contextReadsOf } from "./containerfile.ts";
 
-/** Files that BuildKit reads by itself, if they are there: they say what an instruction cannot see. */
+/** Files that BuildKit itself reads where they exist; instructions do not name them. */
 const ignoreFiles = new Set([".dockerignore", "Containerfile.dockerignore"]);
 
-/** The sources are put here for the build, and StageX empties it first, so what git tracks in it is not seen. */
+/** The folder of the sources. StageX empties it first, so builds see no tracked file there. */
 const sourcesFolder = "fetch";
 
 /**
- * Finds the files of a package's folder that some instruction can read of those that a build of a target runs. One that is left
- * out is one that the build cannot see; where an instruction cannot be told before the build, everything that it could
- * mean is in. Ignore files are not applied, as they only take away.
+ * Selects the files of a package's folder that some instruction of a target's build can read. The
+ * build cannot see the others. Where an instruction cannot be resolved before the build, every file
+ * that it could mean is selected. Ignore files are not applied, as they only remove files.
  * @param files paths relative to the package's folder
- * @returns the files for a target: a stage's name, or null for the last one
+ * @returns a function from a target (a stage's name, or null for the last one) to its files
  */
 export function selectContextFiles(
   files: readonly TreeFile[],
@@ -24,7 +24,7 @@ export function selectContextFiles(
   const seen = files.filter(({ path }) => !path.startsWith(`${sourcesFolder}/`));
   const hasLink = seen.some(({ mode }) => mode === "120000");
   const places = new Map(containerfile.reads.map((read) => [read, placeOf(read)]));
-  // All targets of a package ask of the same patterns and files.
+  // All targets of a package share most patterns and files.
   const fitting = new Map<string, ReadonlySet<TreeFile>>();
   const filesLike = (place: Place) => {
     const known = fitting.get(place.key) ?? new Set(seen.filter(({ path }) => covers(place.pattern, path)));
@@ -33,27 +33,27 @@ export function selectContextFiles(
   };
   return (target) => {
     const reads = contextReadsOf(containerfile, target);
-    // A link may stand for a file or folder that no instruction names.
+    // A link may stand for a file or folder without a name in any instruction.
     if (reads.length > 0 && hasLink) return seen;
     const read = new Map(reads.flatMap((each) => places.get(each) ?? []).map((place) => [place.key, place]));
     const matched = [...read.values()].filter(({ isPlain }) => !isPlain).map(filesLike);
     return seen.filter(
       (file) =>
         ignoreFiles.has(file.path) ||
-        waysTo(file.path).some((way) => read.get(way)?.isPlain) ||
+        pathsUpFrom(file.path).some((path) => read.get(path)?.isPlain) ||
         matched.some((like) => like.has(file)),
     );
   };
 }
 
-/** What an instruction reads outside the package's folder, or names plainly and git does not track. */
+/** Returns the reads outside the package's folder, and plain paths that git does not track. */
 export function checkContextReads(
   file: string,
   files: readonly TreeFile[],
   { reads }: Containerfile,
 ): TreeProblem[] {
   const folder = file.slice(0, file.lastIndexOf("/"));
-  const tracked = new Set(files.flatMap(({ path }) => waysTo(path)));
+  const tracked = new Set(files.flatMap(({ path }) => pathsUpFrom(path)));
   return reads.flatMap((read): TreeProblem[] => {
     const place = { file, line: read.line, field: read.keyword, found: quoted(read.path) };
     if (leavesFolder(read.path)) return [{ ...place, allowed: `paths within ${folder}` }];
@@ -65,17 +65,17 @@ export function checkContextReads(
   });
 }
 
-/** A path, and each folder above it up to the package's own, whose name is empty. */
-function waysTo(path: string): string[] {
-  const ways = ["", path];
+/** Returns a path and each folder above it, up to the package's own, whose name is empty. */
+function pathsUpFrom(path: string): string[] {
+  const paths = ["", path];
   for (let end = path.lastIndexOf("/"); end > 0; end = path.lastIndexOf("/", end - 1))
-    ways.push(path.slice(0, end));
-  return ways;
+    paths.push(path.slice(0, end));
+  return paths;
 }
 
-/** What an instruction reads, as far as it can be told: equal places have equal keys. */
+/** The path that an instruction reads, as far as it can be resolved. Equal places, equal keys. */
 type Place = {
-  /** Of a plain place its path; others begin with a slash. */
+  /** The path of a plain place; the keys of others begin with a slash. */
   readonly key: string;
   readonly isPlain: boolean;
   readonly pattern: Pattern;
@@ -87,16 +87,16 @@ function placeOf(read: ContextRead): Place {
   return { key: `${isPlain ? "" : "/"}${parts.join("/")}`, isPlain, pattern: patternOf(read, parts) };
 }
 
-/** Tests for each component of a path; what fits, and all below it, is meant. */
+/** A test for each component of a path. Matches the fitting paths and everything below them. */
 type Pattern = readonly ((component: string) => boolean)[];
 
-/** Quotes, escapes and variables: what they stand for only the build can tell, be it `../other`. */
+/** Quotes, escapes and variables: only the build can resolve them, even to `../other`. */
 const unresolved = /["'\\`$]/;
 
-/** Classes and `**` stand for names, but are not worth it. */
+/** The {@link unresolved} parts, and classes and `**`, whose support is not worthwhile. */
 const vague = new RegExp(`${unresolved.source}|\\[|\\*\\*`);
 
-/** As in Go's filepath.Match, within one component. */
+/** The wildcards of Go's filepath.Match, within one component. */
 const wild = /[*?]/;
 
 function isVague({ path, wildcards }: ContextRead): boolean {
@@ -109,13 +109,14 @@ function patternOf({ wildcards }: ContextRead, parts: readonly string[]): Patter
   );
 }
 
-/** The path's components as far as they can be told; what follows could be anything, so all below is meant. */
+/** Returns the components before the first unresolved one. Everything below them is meant. */
 function partsOf({ path }: ContextRead): string[] {
   const parts: string[] = [];
   const written = path.split("/");
   for (const [index, part] of written.entries()) {
     if (vague.test(part)) {
-      // Where it may climb, nothing can be told; of sources, which are named by their version, it is taken that it does not.
+      // A path that may climb can lead anywhere. Sources' paths, which hold their version, are
+      // assumed not to climb.
       const climbs = written.includes("..", index) || unresolved.test(part);
       return climbs && parts[0] !== sourcesFolder ? [] : parts;
     }

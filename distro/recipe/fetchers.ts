@@ -1,8 +1,8 @@
 import { type Instruction, jsonWords } from "./containerfile-instructions.ts";
 
 /**
- * The commands that fetch what a recipe has not as sources, as StageX's recipes use them. A RUN with one of them is given a proxy that
- * records, and no other RUN is. A program counts by its name, in whatever folder it is.
+ * The commands of StageX's recipes that fetch files that are not among the sources. Only a RUN with
+ * one of them gets the recording proxy. A program counts by its name, in any folder.
  */
 export const fetchers: readonly string[] = [
   ...["cargo fetch", "cargo vendor"],
@@ -12,11 +12,12 @@ export const fetchers: readonly string[] = [
   "pip download",
 ];
 
-/** What ends a word of a shell's, as far as finding a command takes it. */
+/** The separators of a shell's words, as far as finding a command needs them. */
 const separators = /[\s;&|()`"']+/;
 
 /**
- * Finds the fetchers that an instruction runs. One that does without a network by its own word (`RUN --network=none`) runs none.
+ * Finds the fetchers that an instruction runs. Returns none for a RUN that declares
+ * `--network=none`.
  * @param more fetchers beside the usual ones
  */
 export function fetchersOf(run: Instruction, more: readonly string[] = []): string[] {
@@ -28,8 +29,9 @@ export function fetchersOf(run: Instruction, more: readonly string[] = []): stri
 }
 
 /**
- * Finds the fetchers that a RUN's text runs, each once, in their order in the list. It may find more than the shell would run (in a
- * text to print, say), which only gives a step a proxy that it does not use.
+ * Finds the fetchers that a RUN's text runs, each once, in the order of the list. It may find more
+ * than the shell would run, such as a fetcher in a printed text. The step then gets a proxy that it
+ * does not use.
  * @param more fetchers beside the usual ones
  */
 export function findFetchers(text: string, more: readonly string[] = []): string[] {
@@ -56,10 +58,13 @@ function runs(words: readonly string[], [program, ...subcommand]: readonly strin
   });
 }
 
-/** How many words of options are looked through. */
+/** The most option words that are skipped. */
 const mostOptionWords = 20;
 
-/** Where the options before a subcommand end: `go -C folder mod`, `cargo +stable fetch`. An option's value is one word at most. */
+/**
+ * Returns the index after the options before a subcommand: `go -C folder mod`,
+ * `cargo +stable fetch`. An option's value is one word at most.
+ */
 function afterOptions(words: readonly string[], start: number, subcommand: string | undefined): number {
   let at = start;
   const end = start + mostOptionWords;

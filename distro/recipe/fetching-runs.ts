@@ -3,21 +3,22 @@ import type { Containerfile, StageBase } from "./containerfile.ts";
 import { type Instruction, jsonWords, parseInstructions } from "./containerfile-instructions.ts";
 import { fetchersOf } from "./fetchers.ts";
 
-/** How a RUN that fetches is run instead: with more flags, as the arguments of another command. */
+/** The wrapper of a fetching RUN: further flags, and the command that gets its arguments. */
 export type RunWrapper = { readonly flags: readonly string[]; readonly command: readonly string[] };
 
-/** The shell of an image that sets none (moby/buildkit: frontend/dockerfile/dockerfile2llb, defaultShell). */
+/** The shell of an image that sets none (frontend/dockerfile/dockerfile2llb, defaultShell). */
 const standardShell: readonly string[] = ["/bin/sh", "-c"];
 
-/** BuildKit ends a file at a line of 64 KiB. */
+/** In bytes, with a margin: BuildKit refuses a file with a line of 64 KiB. */
 const longestLine = 60_000;
 
 /**
- * Rewrites a Containerfile so that each RUN that fetches is run by another command, in as many lines as before. BuildKit then runs the
- * same arguments as without (frontend/dockerfile/dockerfile2llb, dispatchRun), after those of the command.
- * @param shells the shell that an image of the tree has in its configuration, of those that stages start from
+ * Rewrites a Containerfile so that another command runs each fetching RUN; the number of lines
+ * stays. BuildKit then runs the same arguments as before, after those of the command
+ * (frontend/dockerfile/dockerfile2llb, dispatchRun).
+ * @param shells the configured shell of each image of the tree that a stage starts from
  * @param more fetchers beside the usual ones
- * @throws Error where a RUN is written in a way that can't be kept
+ * @throws Error where a RUN cannot be rewritten exactly
  */
 export function wrapFetchingRuns(
   text: string,
@@ -58,7 +59,8 @@ function shellOf(
 function wrappedRun(run: Instruction, shell: readonly string[], { flags, command }: RunWrapper): string {
   const own = run.flags.filter(({ name }) => name !== "network");
   for (const { name, value } of own) {
-    // BuildKit refuses another name; written out again, one with an escape in it may be one that it takes.
+    // BuildKit refuses other names. Written out again, a name with an escape could become one that
+    // it accepts.
     if (!/^(?:mount|security|device)$/.test(name))
       throw new Error(
         `line ${run.line}: a RUN that fetches has the flag ${quoted(`--${name}`)}; BuildKit knows none`,
@@ -72,7 +74,8 @@ function wrappedRun(run: Instruction, shell: readonly string[], { flags, command
     ...own.map(({ name, value }) => (value === "" ? `--${name}` : `--${name}=${value}`)),
     ...flags,
   ];
-  // Progress names a RUN by this line, with its variables expanded (convert.go, processCmdEnv): here none is to be found.
+  // Progress names a RUN by this line, with its variables expanded (convert.go, processCmdEnv). The
+  // escape leaves none to expand.
   const json = JSON.stringify([...command, ...argumentsOf(run, shell)]).replaceAll("$", String.raw`\u0024`);
   const line = `RUN ${words.join(" ")} ${json}`;
   if (Buffer.byteLength(line) <= longestLine) return line;
@@ -81,7 +84,7 @@ function wrappedRun(run: Instruction, shell: readonly string[], { flags, command
   );
 }
 
-/** What BuildKit would run: the words of the JSON form, or the shell with the text and its heredocs. */
+/** Returns the arguments that BuildKit would run: the JSON form's words, or shell and text. */
 function argumentsOf(run: Instruction, shell: readonly string[]): readonly string[] {
   const words = jsonWords(run.rest);
   if (words !== undefined) return words;
@@ -99,7 +102,7 @@ function argumentsOf(run: Instruction, shell: readonly string[]): readonly strin
   return [...shell, run.rest + documents.join("")];
 }
 
-/** Whether the text is the word that opens a heredoc and nothing else: then the heredoc is the script. */
+/** Checks that the text is only the word that opens a heredoc. Then the heredoc is the script. */
 function isHeredocAlone(rest: string): boolean {
   return /^\d*<<-?[ \t]*(?:[\w.-]+|"[\w. -]+"|'[\w. -]+')$/.test(rest);
 }

@@ -1,15 +1,15 @@
 import { expandWord, type Variable } from "./word-expansion.ts";
 
-/** Characters of an ARG's value; longer ones are refused, as each may name the one before twice. */
+/** Characters of an ARG's value. Longer ones are refused: each may name the one before twice. */
 export const maxArgLength = 4096;
 
-/** Build arguments that every build gets, so that a recipe's own values for them do not count. */
+/** Build arguments that every build gets, so the recipe's own values for them have no effect. */
 const builtInArg = /^(?:SOURCE_DATE_EPOCH|BUILDKIT_.*)$/;
 
-/** Arguments that BuildKit sets for every FROM (frontend/dockerfile/dockerfile2llb, defaultArgs). */
+/** Arguments that BuildKit sets for each FROM (frontend/dockerfile/dockerfile2llb, defaultArgs). */
 const automaticArg = /^(?:BUILD|TARGET)(?:PLATFORM|OS|OSVERSION|ARCH|VARIANT)$|^TARGETSTAGE$/;
 
-/** A word of an ARG that all parsers read alike: a name, and a value without escapes in at most one pair of quotes. */
+/** An ARG's word that all parsers read alike: without escapes, with one pair of quotes at most. */
 const plainArg = /^[A-Za-z_]\w*(?:=(?:[^\s"'\\`]*|"[^"'\\`]*"|'[^"'\\`]*'))?$/;
 
 /** The ARGs before the first FROM, the only ones that a FROM can use. */
@@ -18,10 +18,11 @@ export class GlobalArgs {
   readonly #escape: string;
   /** By name; undefined where only the build knows the value. */
   readonly #values = new Map<string, string | undefined>();
-  #hasOddArgs = false;
+  #hasAmbiguousArgs = false;
 
   /**
-   * @param buildArgs arguments given to the build, which count before the recipe's own values
+   * @param buildArgs arguments given to the build, which take precedence over the recipe's own
+   *   values
    * @param escapeCharacter the Containerfile's escape character
    */
   constructor(buildArgs: Readonly<Record<string, string>>, escapeCharacter: string) {
@@ -30,12 +31,12 @@ export class GlobalArgs {
   }
 
   /**
-   * Declares the arguments of one line. Where a word is not plain, BuildKit may cut the line otherwise, and
-   * no variable is known any more.
+   * Declares the arguments of one line. Where a word is not plain, BuildKit may cut the line
+   * otherwise, and no variable is known any more.
    * @returns the lengths of values that are too long
    */
   declare(words: readonly string[]): number[] {
-    if (!words.every((word) => plainArg.test(word))) this.#hasOddArgs = true;
+    if (!words.every((word) => plainArg.test(word))) this.#hasAmbiguousArgs = true;
     return words.flatMap((word) => {
       const equals = word.indexOf("=");
       const name = argName(word);
@@ -63,7 +64,7 @@ export class GlobalArgs {
   }
 
   #variable(name: string): Variable {
-    if (this.#hasOddArgs) return "unknown";
+    if (this.#hasAmbiguousArgs) return "unknown";
     const value = this.#values.get(name);
     if (value !== undefined) return { value };
     return this.#values.has(name) || automaticArg.test(name) ? "unknown" : "unset";

@@ -6,7 +6,8 @@ import type { FieldProblem } from "./package-toml-schema.ts";
 import { expandPlaceholders, PlaceholderError, type VersionForms, versionForms } from "./placeholder.ts";
 
 /**
- * The build arguments that StageX's `src/targets.py` passes besides its three constant ones.
+ * Returns the build arguments that StageX's `src/targets.py` passes besides its three constant
+ * ones.
  * @param version the package's version, `version_from` resolved; null where it has none
  */
 export function buildArgsOf(toml: PackageToml, version: string | null): Record<string, string> {
@@ -28,8 +29,9 @@ export function buildArgsOf(toml: PackageToml, version: string | null): Record<s
 }
 
 /**
- * What the generator expands in a `*_SOURCE` argument: fewer placeholders than fetch.py, and the *package's* dashes and
- * underscores beside the *source's* version. So the argument can differ from the fetched file's name; it is passed as it is.
+ * Returns the values that the generator expands in a `*_SOURCE` argument: fewer than fetch.py
+ * expands. The version is the *source's*, but the dashes and underscores are the *package's*. So
+ * the argument can differ from the fetched file's name; it is passed as it is.
  */
 function generatorValues(
   { version, format }: Pick<SourceSection, "version" | "format">,
@@ -48,33 +50,34 @@ const formArgs = (Object.keys(versionForms("")) as (keyof VersionForms)[]).map((
 const generatorNames = Object.keys(generatorValues({ version: null, format: "" }, null));
 
 /**
- * What fetch.py expands: the source's version, else the package's own (never that of `version_from`, where it would
- * write "None" into a file's name: here such a placeholder is unknown).
+ * Returns the values that fetch.py expands: the source's version, else the package's own. It would
+ * write "None" into the file name of a package with `version_from`; here such a placeholder is
+ * unknown.
  */
 function fetchValues(toml: WrittenPackage, section: SourceSection): Record<string, string> {
   const version = section.version ?? toml.version;
   return { ...(version === null ? {} : versionForms(version)), format: section.format };
 }
 
-/** `file`, or the last part of the mirror's path, as Python's urlsplit finds it (no query, no fragment). */
+/** Returns `file`, or the end of the mirror's path by Python's urlsplit (no query, no fragment). */
 function fileTemplate(section: SourceSection, mirror: number): string {
   if (section.file !== null) return section.file;
   const path = /^(?:[^:/?#]+:)?(?:\/\/[^/?#]*)?([^?#]*)/.exec(section.mirrors[mirror] ?? "")?.[1] ?? "";
   return path.slice(path.lastIndexOf("/") + 1);
 }
 
-/** Expands the sources; what is wrong with them goes to the problems. */
+/** Expands the sources. Adds each mistake to `problems`. */
 export function resolveSources(toml: WrittenPackage, problems: FieldProblem[]): Source[] {
   const files = new Map<string, string>();
   const prefixes = new Map<string, string>();
   return toml.sources.flatMap((section) => {
     const path = ["sources", section.name];
     const prefix = section.name.toUpperCase();
-    const twin = prefixes.get(prefix);
+    const sameInOtherCase = prefixes.get(prefix);
     prefixes.set(prefix, section.name);
-    if (twin !== undefined) {
+    if (sameInOtherCase !== undefined) {
       const allowed = "names that differ in more than case: both would be the same build argument";
-      problems.push({ path, found: `${section.name} beside ${twin}`, allowed });
+      problems.push({ path, found: `${section.name} beside ${sameInOtherCase}`, allowed });
     }
     const source = resolveSource(toml, section, problems);
     if (source === undefined) return [];
@@ -92,7 +95,7 @@ export function resolveSources(toml: WrittenPackage, problems: FieldProblem[]): 
 
 const fileRule = "a plain file name: no / or \\, no leading dot, no control or invisible characters";
 
-/** Expands one source; undefined where something is wrong with it, which goes to the problems. */
+/** Expands one source; undefined where it has a mistake, which is added to `problems`. */
 function resolveSource(
   toml: WrittenPackage,
   section: SourceSection,
@@ -129,7 +132,7 @@ function resolveSource(
   return { name: section.name, file, sha256: section.hash, mirrors };
 }
 
-/** Expands a template; undefined where it can't be, which goes to the problems. */
+/** Expands a template; undefined where that is impossible, which is added to `problems`. */
 function expanded(
   path: readonly PropertyKey[],
   template: string,
@@ -152,17 +155,20 @@ function placeholderRule(known: Readonly<Record<string, string>>): string {
   return `${names.join(" ")}${version}`;
 }
 
-/** The generator knows fewer placeholders than fetch.py; a source that both expand may use only those of both. */
+/**
+ * Returns the values whose placeholders the generator knows too: it knows fewer than fetch.py. A
+ * source that both expand may use only these.
+ */
 function narrowed(values: Readonly<Record<string, string>>): Record<string, string> {
   return Object.fromEntries(Object.entries(values).filter(([name]) => generatorNames.includes(name)));
 }
 
 function isPlainFileName(file: string): boolean {
-  // StageX copies `fetch/*` into the context, which leaves out what starts with a dot.
+  // StageX copies `fetch/*` into the context, which leaves out file names with a leading dot.
   return /^[^./\\][^/\\]{0,254}$/.test(file) && printableLine(file) === file;
 }
 
-/** What can be fetched is seen once it is needed: a tree may name mirrors that only others can ask. */
+/** Checks the form alone: a tree may name mirrors that only others can reach. */
 function isUrl(url: string): boolean {
   return /^[a-z][a-z0-9+.-]*:\/\/\S+$/i.test(url) && printableLine(url) === url && URL.canParse(url);
 }

@@ -16,7 +16,7 @@ import { fieldLines } from "./toml-line.ts";
 /**
  * Parses the text of a package.toml.
  * @param file the path that errors name
- * @param warnings gets what is wrong with fields that no build reads
+ * @param warnings receives the mistakes in fields that builds do not read
  * @throws TreeError with every problem of the file
  */
 export function parsePackageToml(file: string, content: string, warnings: TreeProblem[] = []): PackageToml {
@@ -36,7 +36,7 @@ export function parsePackageToml(file: string, content: string, warnings: TreePr
   return { ...written, resolvedSources: fetched };
 }
 
-/** Fields of `[package]` that no build reads. */
+/** Fields of `[package]` that builds do not read. */
 const metadataFields = ["description", "license", "licenses", "website"] as const;
 
 function isMetadata(field: string): boolean {
@@ -44,8 +44,9 @@ function isMetadata(field: string): boolean {
 }
 
 /**
- * package.toml(5) requires a license as well; most packages of every release so far have none, and some have `licenses`, so only a
- * missing description is a fault.
+ * Returns the mistakes in the metadata. package.toml(5) requires a license as well, but most
+ * packages of all releases have none, and some have `licenses`. So only a missing description is a
+ * mistake.
  */
 function metadataProblems(own: z.infer<typeof packageSchema>): FieldProblem[] {
   return metadataFields
@@ -91,7 +92,7 @@ function versionProblems(toml: WrittenPackage): FieldProblem[] {
 
 function parseToml(file: string, content: string): unknown {
   try {
-    // A number that no build reads may be of any size.
+    // Builds read no numbers, so a number may have any size.
     return parse(content, { integersAsBigInt: "asNeeded" });
   } catch (error) {
     if (!(error instanceof TomlError)) throw error;

@@ -2,15 +2,18 @@ import { z } from "zod";
 import { findNearestName } from "../../lib/text/nearest-name.ts";
 import { quoted } from "../tree-error.ts";
 
-/** A part of an image's name, as an OCI repository may be called (distribution-spec, "Pulling manifests"). */
+/** A part of an image's name, as OCI allows it (distribution-spec, "Pulling manifests"). */
 export const imageNamePattern = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
 
-/** A version becomes a tag `:<version>` (distribution-spec, "Pulling manifests"), a build argument and part of file names. */
+/**
+ * A version, which becomes a tag `:<version>` (distribution-spec, "Pulling manifests"), a build
+ * argument and part of file names.
+ */
 const tagPattern = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
 const hexPattern = /^[0-9a-f]{64}$/;
 
 const text = z.string({ error: "a string in quotes" });
-/** Bounded, since each placeholder may stand for 255 characters. */
+/** A template, bounded since each placeholder may stand for 255 characters. */
 const template = text.max(2000, { error: "at most 2000 characters" });
 const matching = (pattern: RegExp, allowed: string) =>
   z.string({ error: allowed }).regex(pattern, { error: allowed });
@@ -49,7 +52,7 @@ export const packageSchema = z.object(
     name: nameSchema,
     version: versionSchema.optional(),
     version_from: matching(/^[a-z0-9]+-[a-z0-9._-]+$/, 'an image, as "core-python"').optional(),
-    // What is wrong with these is a warning: no build reads them.
+    // Builds do not read these fields: mistakes in them are warnings.
     description: z.unknown().optional(),
     license: z.unknown().optional(),
     licenses: z.unknown().optional(),
@@ -77,7 +80,7 @@ export const fileSchema = z.object({
     .optional(),
 });
 
-/** A problem by its field's path in the file; the line is looked up once it is known that there is a problem. */
+/** A problem with its field's path in the file; the line is looked up only for a problem. */
 export type FieldProblem = { path: readonly PropertyKey[]; found: string; allowed: string };
 
 const knownFields = {
@@ -87,8 +90,9 @@ const knownFields = {
 };
 
 /**
- * Fields that are nearly a known one, and so a slip that would silently change the build. Other unknown fields are let
- * through, as StageX's own reader does: a later release may well add metadata.
+ * Finds fields that are nearly a known one: probably slips, which would silently change the build.
+ * Other unknown fields are accepted, as in StageX's own reader, since a later release may add
+ * metadata.
  */
 export function misspelledFields(raw: unknown): Slip[] {
   const sources = Object.entries(tableAt(raw, ["sources"]));
@@ -99,7 +103,7 @@ export function misspelledFields(raw: unknown): Slip[] {
   ];
 }
 
-/** A source's name becomes the start of a build argument's. */
+/** Checks the names of sources: each becomes the start of a build argument's name. */
 export function sourceNameProblems(raw: unknown): FieldProblem[] {
   return Object.keys(tableAt(raw, ["sources"]))
     .filter((name) => !/^[A-Za-z0-9][A-Za-z0-9_.+-]*$/.test(name))

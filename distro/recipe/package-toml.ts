@@ -16,7 +16,7 @@ export type SourceSection = {
   readonly mirrors: readonly string[];
 };
 
-/** A package.toml, parsed: every field of package.toml(5), and `platforms`, which that page does not list. */
+/** A parsed package.toml: the fields of package.toml(5), and `platforms`, missing there. */
 export type PackageToml = {
   readonly name: string;
   /** Null where there is a `versionFrom`, or no version at all (a file system, a profile). */
@@ -32,9 +32,9 @@ export type PackageToml = {
   /** Empty where the package is built for whatever platform is asked for. */
   readonly platforms: readonly string[];
   readonly sources: readonly SourceSection[];
-  /** What StageX's `src/fetch.py` would fetch for them, in the order of the file. */
+  /** The files that StageX's `src/fetch.py` would fetch for the sections, in the file's order. */
   readonly resolvedSources: readonly Source[];
 };
 
-/** What stands in the file, before its templates are expanded. */
+/** The fields as they stand in the file, before the templates are expanded. */
 export type WrittenPackage = Omit<PackageToml, "resolvedSources">;

@@ -1,9 +1,9 @@
-/** A template that cannot be expanded, and why. */
+/** A template that cannot be expanded; the message gives the reason. */
 export class PlaceholderError extends Error {
   override readonly name = "PlaceholderError";
 }
 
-/** The forms of a version that `{placeholders}` and build arguments may ask for (package.toml(5), "PLACEHOLDERS"). */
+/** A version's forms, for placeholders and build arguments (package.toml(5), "PLACEHOLDERS"). */
 export type VersionForms = {
   readonly version: string;
   readonly version_under: string;
@@ -14,9 +14,9 @@ export type VersionForms = {
 };
 
 /**
- * The forms as StageX's generator derives them: split at dots, and at the first dash for the suffix.
- * A one-part version has no major.minor, and there the generator's Python writes its None out: the text "None"
- * goes into build arguments, and so into what is built.
+ * Derives the forms as StageX's generator does: splits at dots, and at the first dash for the
+ * suffix. A one-part version has no major.minor. For it the generator's Python writes the text
+ * "None" into build arguments, and so into the image.
  */
 export function versionForms(version: string): VersionForms {
   const parts = version.split(".");
@@ -32,8 +32,9 @@ export function versionForms(version: string): VersionForms {
 }
 
 /**
- * Expands `{name}` from the values, and `{{` and `}}` to single braces, as Python's `str.format` does.
- * Python's format specs (`{version:>9}`, `{0}`, `{version.x}`) are no part of the format: they are unknown placeholders.
+ * Expands `{name}` from the values, and `{{` and `}}` to single braces, as Python's `str.format`
+ * does. Python's format specs (`{version:>9}`, `{0}`, `{version.x}`) do not belong to the format:
+ * they are unknown placeholders.
  * @throws PlaceholderError for an unknown placeholder or a lone brace
  */
 export function expandPlaceholders(template: string, values: Readonly<Record<string, string>>): string {

@@ -1,10 +1,10 @@
 import { quoted } from "../tree-error.ts";
 import type { Instruction } from "./containerfile-instructions.ts";
 
-/** What a recipe asks for and no build gets: what was found, and what is allowed. */
+/** A flag that no build grants: the text found, and the values that are allowed. */
 export type RefusedFlag = { readonly flag: string; readonly found: string; readonly allowed: string };
 
-/** Mounts that bring in only what the image is built from, or nothing: no build is given a secret or an agent. */
+/** Mounts of only the image's own inputs, or of nothing: builds get neither secrets nor agents. */
 const hermeticMounts = new Set(["bind", "tmpfs", "secret", "ssh"]);
 
 const allowed = {
@@ -15,7 +15,7 @@ const allowed = {
   network: "none: no step has a network",
 };
 
-/** Finds the flags of a RUN that would let the machine, or other builds on it, into the image. */
+/** Finds the flags of a RUN that would let the machine, or other builds on it, affect the image. */
 export function findRefusedFlags({ keyword, flags }: Instruction): RefusedFlag[] {
   if (keyword !== "RUN") return [];
   return flags.flatMap(({ name, value }) => {
@@ -29,14 +29,15 @@ export function findRefusedFlags({ keyword, flags }: Instruction): RefusedFlag[]
   });
 }
 
-/** A value with quotes is refused: BuildKit reads it as a line of comma-separated values, where a quoted field may hold commas. */
+/** Refuses quotes: in BuildKit's comma-separated value, a quoted field may hold commas. */
 function isHermeticMount(value: string): boolean {
   return !value.includes('"') && hermeticMounts.has(mountType(value));
 }
 
 /**
- * The type of a mount, in lower case. The last one counts, and it may hold a variable, quotes or escapes, which only the build
- * expands (frontend/dockerfile/instructions, parseMount): such a type is none of those that are known.
+ * Returns the last type of a mount, in lower case, as that one counts. It may hold a variable,
+ * quotes or escapes, which only the build expands (frontend/dockerfile/instructions, parseMount).
+ * Such a type is unknown, and so refused.
  */
 function mountType(value: string): string {
   const types = value.split(",").flatMap((field) => {

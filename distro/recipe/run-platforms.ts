@@ -2,11 +2,12 @@ import type { BuildPlan } from "../build-plan.ts";
 import { type Containerfile, type RunPlatform, reachableStages } from "./containerfile.ts";
 
 /**
- * Finds the platforms whose programs a build of this target runs: those of the stages that it is made of and that have a `RUN`. A stage that
- * files are only copied from runs nothing.
+ * Finds the platforms whose programs a build of this target runs: those of its stages with a `RUN`.
+ * A stage without one only gives files.
  * @param target a stage's name; null for the last one
- * @param platforms what the image is for
- * @param onlyFor what an image of the tree is for, whatever is asked for; undefined for those that are for anything
+ * @param platforms the platforms that the image is built for
+ * @param onlyFor returns the only platforms that an image of the tree can be for; undefined where
+ *   it can be for any
  * @returns sorted, each once; empty for an image that is made of files alone
  */
 export function runPlatformsOf(
@@ -20,7 +21,8 @@ export function runPlatformsOf(
     const stage = containerfile.stages[index];
     if (stage === undefined || !containerfile.running.has(index)) continue;
     for (const platform of stage.platforms) run.add(platform);
-    // BuildKit takes a base that is for another platform for one of the target's, and runs its programs all the same.
+    // BuildKit takes a base for another platform as one for the target's, and runs its programs
+    // anyway.
     for (const image of stage.images) {
       const only = onlyFor(image) ?? platforms;
       if (!platforms.every((platform) => only.includes(platform))) for (const each of only) run.add(each);
@@ -30,8 +32,8 @@ export function runPlatformsOf(
 }
 
 /**
- * Names the platforms whose programs a builder must run to build the image for these platforms. What the builder itself is asks for
- * nothing.
+ * Returns the platforms whose programs a builder must run to build the image for these platforms.
+ * The builder's own programs require nothing.
  */
 export function platformsToRun({ runs }: Pick<BuildPlan, "runs">, platforms: readonly string[]): string[] {
   const wanted = runs.flatMap((run) => (run === "target" ? platforms : run === "builder" ? [] : [run]));

@@ -4,8 +4,9 @@ import type { AST } from "toml-eslint-parser";
 type TomlParser = typeof import("toml-eslint-parser");
 
 /**
- * Parses a TOML file once and tells the 1-based line of each field, or of the innermost table above it that is there.
- * A second, slower parser that keeps positions: only a file that is wrong is ever parsed by it, so it loads only then.
+ * Parses a TOML file once, and returns a function that gives the 1-based line of a field. For an
+ * absent field it gives the line of the innermost table above it. This second parser keeps
+ * positions, but is slower: it loads only for a file with a mistake.
  */
 export function fieldLines(text: string): (field: readonly PropertyKey[]) => number | undefined {
   if (text.length > largest) return () => undefined;
@@ -17,7 +18,8 @@ export function fieldLines(text: string): (field: readonly PropertyKey[]) => num
       if (!lines.has(key)) lines.set(key, line);
     }
   } catch {
-    // What the first parser has taken, this one may find too deep: a problem without a line is still a problem.
+    // The first parser may accept a file that is too deep for this one: the problem then has no
+    // line.
   }
   return (field) => {
     const path = field.map(String);
@@ -32,7 +34,7 @@ export function fieldLines(text: string): (field: readonly PropertyKey[]) => num
 /** In characters. The parser takes more than linear time; StageX's largest file has 60,000. */
 const largest = 1 << 17;
 
-/** No field that a problem is about lies deeper; the path of each place below would be longer than the one before. */
+/** Problems are about fields of at most this depth. Deeper places would have ever longer paths. */
 const deepest = 8;
 
 function keyOf(path: readonly string[]): string {

@@ -1,15 +1,15 @@
 import { boundedNearestName } from "../../lib/text/nearest-name.ts";
 import { formatCycle, quoted, type TreeProblem } from "../tree-error.ts";
 
-/** What a version is resolved from. */
+/** The fields from which a version is resolved. */
 export type Versioned = { readonly version: string | null; readonly versionFrom: string | null };
 
 /**
- * The version of each image, `version_from` followed to its end; null where there is none.
- * StageX's generator follows in two passes over its table, so a longer chain gives it a version or none by the order of
- * the folders on disk; here it is always the end's.
+ * Resolves the version of each image, following `version_from` to its end; null where there is
+ * none. StageX's generator follows it in two passes over its table. There the order of the folders
+ * on disk decides whether a longer chain has a version. Here it always has the version of its end.
  * @param images by name
- * @param reject told of each image whose `version_from` names no image or leads back to itself
+ * @param reject called for each image whose `version_from` names no image or leads back to itself
  */
 export function resolveVersions(
   images: ReadonlyMap<string, Versioned>,
@@ -20,17 +20,17 @@ export function resolveVersions(
   for (const image of images.keys()) resolve(image);
   return versions;
 
-  /** Follows the chain from an image as far as it is not known yet; all that is on the way has its end's version. */
+  /** Follows the chain from an image until a version is known. All images passed get it. */
   function resolve(image: string): void {
-    const way = new Map<string, number>();
+    const chain = new Map<string, number>();
     let name = image;
     let version = versions.get(name);
     while (version === undefined) {
-      way.set(name, way.size);
+      chain.set(name, chain.size);
       const { version: own = null, versionFrom: from = null } = images.get(name) ?? {};
       if (from === null) version = own;
-      else if (way.has(from)) {
-        rejectCycle([...way.keys()].slice(way.get(from)));
+      else if (chain.has(from)) {
+        rejectCycle([...chain.keys()].slice(chain.get(from)));
         version = null;
       } else if (!images.has(from)) {
         rejectUnknown(name, from);
@@ -40,7 +40,7 @@ export function resolveVersions(
         version = versions.get(name);
       }
     }
-    for (const passed of way.keys()) versions.set(passed, version);
+    for (const passed of chain.keys()) versions.set(passed, version);
   }
 
   function rejectUnknown(image: string, from: string): void {
@@ -50,7 +50,7 @@ export function resolveVersions(
     reject(image, { field: "package.version_from", found: quoted(from), allowed });
   }
 
-  /** The others of the cycle, and those that lead into it, would only repeat it. */
+  /** Reports a cycle once: its other images, and those that lead into it, would only repeat it. */
   function rejectCycle(names: readonly string[]): void {
     const least = names.reduce((one, other) => (other < one ? other : one));
     const start = names.indexOf(least);

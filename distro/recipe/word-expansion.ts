@@ -1,14 +1,15 @@
-/** What is known of a variable: its value, that it has none, or nothing, since only the build knows it. */
+/** The knowledge of a variable: its value, that it has none, or that only the build knows it. */
 export type Variable = { readonly value: string } | "unset" | "unknown";
 
-/** How deep one variable may stand in another's default. Nothing that means something nests more than twice. */
+/** The depth of variables in each other's defaults. Sensible words nest at most twice. */
 const deepest = 20;
 
 /**
- * Expands the variables, quotes and escapes of a word as BuildKit does (frontend/dockerfile/shell, lex.go). Patterns in `${name%pattern}`
- * and `${name#pattern}` are taken where they are plain text.
- * @param most how long the result may be; it ends soon after
- * @returns undefined where it can't be told before the build, or is wrong
+ * Expands the variables, quotes and escapes of a word as BuildKit does (frontend/dockerfile/shell,
+ * lex.go). Patterns in `${name%pattern}` and `${name#pattern}` are supported where they are plain
+ * text.
+ * @param most the longest result in characters; expansion ends soon after
+ * @returns undefined where only the build knows the result, or the word is malformed
  */
 export function expandWord(
   word: string,
@@ -19,7 +20,7 @@ export function expandWord(
   if (!/[$'"]/.test(word) && !word.includes(escapeToken)) return word;
   const expansion = new Expansion(word, variable, escapeToken, most);
   const expanded = expansion.upTo(undefined, 0);
-  // A part that was too long may be none of the whole: then the rest was not read.
+  // A part that was too long may not be in the result. Then the rest was not read.
   const isCutShort = expansion.isTooLong && (expanded?.length ?? 0) <= most;
   return expansion.isWrong || isCutShort ? undefined : expanded;
 }
@@ -40,7 +41,7 @@ class Expansion {
     this.#most = most;
   }
 
-  /** Reads up to a character, and over it, or up to the end; undefined if a part of it can't be told. */
+  /** Reads past a character, or to the end; undefined where only the build knows a part. */
   upTo(stop: "}" | '"' | undefined, depth: number): string | undefined {
     let text: string | undefined = "";
     while (!this.isWrong && !this.isTooLong && this.#at < this.#word.length) {
@@ -76,7 +77,7 @@ class Expansion {
   #dollar(depth: number): string | undefined {
     if (this.#word[this.#at] !== "{") {
       const name = this.#name();
-      if (name === "" && this.#isOddName()) this.isWrong = true;
+      if (name === "" && this.#isSpecialName()) this.isWrong = true;
       return name === "" ? "$" : knownValue(this.#variable(name));
     }
     this.#at++;
@@ -102,8 +103,8 @@ class Expansion {
     return found;
   }
 
-  /** BuildKit knows some special names and digits besides, which are no build argument's, and letters of any script. */
-  #isOddName(): boolean {
+  /** Checks for BuildKit's special names and digits, never build arguments, and other scripts. */
+  #isSpecialName(): boolean {
     return this.#isBeyondAscii() || /[@*#?$!\d-]/.test(this.#word[this.#at] ?? "");
   }
 
@@ -116,7 +117,7 @@ function knownValue(variable: Variable): string | undefined {
   return typeof variable === "string" ? undefined : variable.value;
 }
 
-/** `${name-other}` and the like. With a colon, an empty value counts for none. */
+/** Evaluates `${name-other}` and the like. With a colon, an empty value counts as unset. */
 function substituted(variable: Variable, operator: string, other: string | undefined): string | undefined {
   if (variable === "unknown") return undefined;
   const value = knownValue(variable);

@@ -1,38 +1,39 @@
 import { maxProblemsPerFile, quoted, TreeError, type TreeProblem } from "../tree-error.ts";
 
-/** `<64 hex digits> <stage>-<name>`, as StageX's `src/digests.py` writes it. */
+/** A line `<64 hex digits> <stage>-<name>`, as StageX's `src/digests.py` writes it. */
 const linePattern = /^([0-9a-f]{64}) ([a-z0-9]+-\S+)$/;
 
-/** `digests/<stage>.txt`, of each image's first platform; or one of ours, `digests/linux-arm64/<stage>.txt`, of another platform. */
+/**
+ * The path of a digests file: `digests/<stage>.txt`, of each image's first platform, or our own
+ * `digests/linux-arm64/<stage>.txt`, of another platform.
+ */
 const pathPattern = /^digests\/(?:([a-z0-9]+(?:-[a-z0-9.]+)+|index)\/)?[^/]+\.txt$/;
 
-/**
- * The platform that StageX's own lines are of, for packages without platforms of their own (PLATFORM of
- * its Makefile).
- */
+/** The platform of StageX's own lines, for packages that name none (PLATFORM of its Makefile). */
 export const publishedPlatform = "linux/amd64";
 
 /**
- * What files below `digests/` are of: `""` for StageX's own, which have the first platform's manifest of each image; {@link digestSetOfPlatform} of
- * another platform; or `index` for the indexes of images for several platforms, from which their dependents are built.
+ * The set that a file below `digests/` belongs to. `""` is StageX's own, with the first platform's
+ * manifest of each image. {@link digestSetOfPlatform} names the set of another platform. `index`
+ * has the indexes of images for several platforms, from which their dependents are built.
  */
 export type DigestSet = string;
 
-/** Names the set of digests of a platform that is not an image's first: `linux-arm64` for linux/arm64. */
+/** Returns the set of a platform that is not an image's first: `linux-arm64` for linux/arm64. */
 export function digestSetOfPlatform(platform: string): DigestSet {
   return platform.replaceAll("/", "-");
 }
 
-/** Tells which set of digests a file has; undefined for a file that is no digests file. */
+/** Returns the set of a digests file; undefined for any other file. */
 export function digestSetOfPath(path: string): DigestSet | undefined {
   const found = pathPattern.exec(path);
   return found === null ? undefined : (found[1] ?? "");
 }
 
 /**
- * Reads a `digests/<stage>.txt`: image name -> hex of the manifest's digest.
- * @param file the path, whose name says the stage
- * @throws TreeError with every line that is wrong
+ * Parses a `digests/<stage>.txt`: image name -> hex of the manifest's digest.
+ * @param file the path, whose name gives the stage
+ * @throws TreeError with every malformed line
  */
 export function parseDigestsFile(file: string, text: string): Map<string, string> {
   const stage = file.slice(file.lastIndexOf("/") + 1).replace(/\.txt$/, "");
@@ -51,7 +52,7 @@ export function parseDigestsFile(file: string, text: string): Map<string, string
   return digests;
 }
 
-/** The text of a `digests/<stage>.txt`, sorted by name. */
+/** Formats a `digests/<stage>.txt`, sorted by name. */
 export function formatDigestsFile(digests: ReadonlyMap<string, string>): string {
   return [...digests]
     .sort(([left], [right]) => (left < right ? -1 : 1))
@@ -60,8 +61,8 @@ export function formatDigestsFile(digests: ReadonlyMap<string, string>): string 
 }
 
 /**
- * The texts of all digests files of a set, by path and in the order of the paths: `digests/core.txt` and so on. The stage is what stands
- * before the first dash.
+ * Formats all digests files of a set: path -> text, in the order of the paths, such as
+ * `digests/core.txt`. The stage is the part of a name before the first dash.
  */
 export function formatDigestsFiles(
   digests: ReadonlyMap<string, string>,
@@ -76,7 +77,7 @@ export function formatDigestsFiles(
   );
 }
 
-/** Returns the digests of an image whose first platform is not the one of StageX's own lines, by set. */
+/** Returns the digests, by set, of an image whose first platform is not StageX's own. */
 export function digestsOfOtherPlatforms(
   platforms: readonly string[],
   digests: Readonly<Record<string, string>>,
@@ -90,8 +91,8 @@ export function digestsOfOtherPlatforms(
 }
 
 /**
- * Returns the digests of an image for several platforms, hex digits each, by set: those that
- * {@link formatDigestsFiles} writes beside StageX's own.
+ * Returns the digests, as hex digits by set, that {@link formatDigestsFiles} writes beside StageX's
+ * own. An image for one platform has none.
  */
 export function furtherDigestsOf(
   platforms: readonly string[],

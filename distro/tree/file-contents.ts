@@ -5,7 +5,7 @@ import { maxContextFileBytes, type TreeSource } from "../tree-source.ts";
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** The contents of a tree's files; hashes each file once, as the images of a package share most of them. */
+/** The contents of a tree's files. Hashes each once, as a package's images share most of them. */
 export class FileContents {
   readonly #source: TreeSource;
   readonly #hashes = new Map<string, Promise<string>>();
@@ -15,9 +15,9 @@ export class FileContents {
   }
 
   /**
-   * Returns a file's text, or why it cannot be read.
+   * Returns a file's text, or the problem that prevents reading it.
    * @param limit in bytes
-   * @param hashed whether its hash will be asked for: then that is the hash of these very bytes
+   * @param hashed whether its hash will be needed: then it is computed from these very bytes
    */
   async readText(path: string, limit: number, hashed: boolean): Promise<string | TreeProblem> {
     try {

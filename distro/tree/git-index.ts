@@ -11,19 +11,22 @@ import { type TreeFile, treeFolders } from "../tree-source.ts";
 export type TrackedFiles = {
   /** Path to the mode that git's index records. */
   readonly modes: ReadonlyMap<string, TreeFile["mode"]>;
-  /** Those that a sparse checkout may leave out of the working tree. */
+  /** The files that a sparse checkout may leave out of the working tree. */
   readonly skipped: readonly string[];
-  /** Returns the command by which a file is no longer left out. */
+  /** Returns the command that restores a file to the working tree. */
   readonly unskipCommand: (path: string) => string;
-  /** Whether the disk keeps modes (`core.fileMode`) and symbolic links (`core.symlinks`); where not, the index decides. */
+  /**
+   * True where the disk keeps modes (`core.fileMode`) and symbolic links (`core.symlinks`). Where
+   * it does not, the index decides.
+   */
   readonly diskKeeps: { readonly modes: boolean; readonly links: boolean };
   readonly problems: readonly TreeProblem[];
 };
 
 /**
- * Reads what git's index lists at and below a folder.
+ * Reads the entries of git's index at and below a folder.
  * @returns undefined where there is no repository
- * @throws TreeError if there is one that can't be read, GitError if git is not installed
+ * @throws TreeError if there is one that cannot be read, GitError if git is not installed
  */
 export async function readTrackedFiles(root: string): Promise<TrackedFiles | undefined> {
   try {
@@ -40,7 +43,7 @@ export async function readTrackedFiles(root: string): Promise<TrackedFiles | und
   }
 }
 
-/** An error of git as one of the tree; git that is not installed, and what is not git's, stay what they are. */
+/** Converts an error of git into one of the tree. Keeps others, and that git is not installed. */
 export function asTreeError(error: unknown, where: Pick<TreeProblem, "file" | "allowed">): unknown {
   if (error instanceof RepositoryError) {
     const { path, ...problem } = error.details;
@@ -75,7 +78,7 @@ function parseIndex(listed: string): Pick<TrackedFiles, "modes" | "skipped" | "p
   return { modes, skipped, problems: [...problems.values()] };
 }
 
-/** git's modes of files; 100664 is from its first days, and means 100644. */
+/** git's modes of files; 100664 comes from git's first days, and means 100644. */
 export const fileModes: Readonly<Record<string, TreeFile["mode"] | undefined>> = {
   "100644": "100644",
   "100664": "100644",

@@ -18,7 +18,7 @@ import {
 import { asTreeError, fileModes } from "./git-index.ts";
 
 /**
- * Resolves a revision to a commit's full object name (a branch, a tag, `HEAD~3`, a commit).
+ * Resolves a revision (a branch, a tag, `HEAD~3`, a commit) to a commit's full object name.
  * @param root a folder of the repository
  * @throws TreeError if there is no repository, or it has no such commit
  */
@@ -34,9 +34,9 @@ export async function resolveCommit(root: string, revision: string): Promise<str
 }
 
 /**
- * Opens the tree at this folder as a commit has it: the files of `packages/` and `digests/`, read from git's objects, without
- * a checkout. The folder need not be the repository's outermost.
- * @param commit as {@link resolveCommit} gives it
+ * Opens the tree at this folder as of a commit. Reads the files of `packages/` and `digests/` from
+ * git's objects, without a checkout. The folder may lie below the repository's top folder.
+ * @param commit as {@link resolveCommit} returns it
  * @throws TreeError if an object is missing or damaged
  */
 export async function openGitTree(root: string, commit: string): Promise<TreeSource> {
@@ -58,12 +58,12 @@ export async function openGitTree(root: string, commit: string): Promise<TreeSou
   }
 }
 
-/** Whether git has looked, and found no such thing. */
+/** Checks that the error is git's negative answer: it has looked, and found no such object. */
 function isAnswer(error: unknown): error is GitError {
   return error instanceof GitError && error.problem === "failed" && !(error instanceof RepositoryError);
 }
 
-/** A file, and the name of git's object with its content. */
+/** A file, and the name of the git object with its content. */
 type Entry = TreeFile & { readonly object: string };
 
 class GitTree implements TreeSource {
@@ -109,17 +109,17 @@ class GitTree implements TreeSource {
   }
 }
 
-/** A blob of git: its content where a reader parses it, else the content's sha256 alone. */
+/** A blob of git: its content where a reader parses it, otherwise only the content's sha256. */
 type Blob = { readonly size: number; readonly content?: Buffer; readonly sha256?: string };
 
-/** Files that are read whole. All others are parts of contexts, of any size, and are only hashed. */
+/** The files that are read whole. Others belong to contexts, have any size, and are only hashed. */
 const parsedFile = /^digests\/|\/(?:package\.toml|Containerfile)$/;
 
-/** Bytes of all blobs whose content is kept. */
+/** The limit of all kept contents together, in bytes. */
 const maxKeptBytes = 2 ** 30;
 
 /**
- * Streams the blobs of a tree, so that memory holds parsed files and a piece of one other.
+ * Streams the blobs of a tree, so that memory holds only parsed files and a piece of one other.
  * @returns by name of object
  * @throws GitError if one is missing, or parsed files have more than {@link maxKeptBytes}
  */
@@ -143,7 +143,7 @@ async function readBlobs(
       return {
         write: (piece) => {
           if (hashing !== undefined) hashing.update(piece);
-          // What is kept is small: a copy lets go of the pipe's buffer.
+          // Kept contents are small: a copy releases the pipe's buffer.
           else if (kept <= maxKeptBytes) pieces.push(Buffer.from(piece));
         },
         end: () => {
@@ -199,7 +199,7 @@ async function listFiles(repository: GitRepository, root: string, commit: string
   return { entries: entries.sort((left, right) => (left.path < right.path ? -1 : 1)), problems };
 }
 
-/** Returns why a file is no part of the tree: a link that leads elsewhere, or too many bytes. */
+/** Returns the reason to leave a file out: a link that leads out of the tree, or too many bytes. */
 function blobProblem({ path, mode }: Entry, { size, content }: Blob): TreeProblem[] {
   if (!isLink(mode)) {
     if (size <= maxContextFileBytes) return [];
@@ -214,19 +214,19 @@ function blobProblem({ path, mode }: Entry, { size, content }: Blob): TreeProble
 
 async function unreadable(root: string, file: string, { message }: GitError): Promise<TreeProblem> {
   const lines = message.split("\n").map((line) => line.trim());
-  const said = lines.find((line) => /^(fatal|error):/.test(line)) ?? lines[0];
+  const reason = lines.find((line) => /^(fatal|error):/.test(line)) ?? lines[0];
   const settings = [...(await requireRepository(root)).config.keys()];
   if (settings.some((name) => /^remote\..*\.partialclonefilter$/.test(name))) {
     const fix = `git -C ${root} fetch --refetch --no-filter`;
     return {
       file,
-      found: `${quoted(said)} in a partial clone`,
+      found: `${quoted(reason)} in a partial clone`,
       allowed: "a clone with all objects",
       fix,
     };
   }
   const fix = `git -C ${root} fsck`;
-  return { file, found: quoted(said), allowed: "a revision that git can read whole", fix };
+  return { file, found: quoted(reason), allowed: "a revision that git can read whole", fix };
 }
 
 async function unknownRevision(root: string, revision: string, { message }: GitError): Promise<TreeProblem> {

@@ -1,14 +1,20 @@
-/** The name of a release, `YYYY.MM.N`: the N-th, from 0, of a month. It is the tag in git, and `:sx<release>` on images. */
+/**
+ * The name of a release, `YYYY.MM.N`: the N-th, from 0, of a month. Releases use it as git tag, and
+ * as `:sx<release>` on images.
+ */
 export type ReleaseName = { readonly year: number; readonly month: number; readonly number: number };
 
 const pattern = /^(\d{4})\.(0[1-9]|1[0-2])\.(0|[1-9]\d*)$/;
 
-/** Whether the text has the form of a release's name. */
+/** Checks that the text has the form of a release's name. */
 export function isReleaseName(text: string): boolean {
   return pattern.test(text);
 }
 
-/** @throws Error that quotes what was found */
+/**
+ * Parses a release's name.
+ * @throws Error that quotes the text
+ */
 export function parseReleaseName(text: string): ReleaseName {
   const [, year, month, number] = pattern.exec(text) ?? [];
   if (year === undefined) {
@@ -23,7 +29,7 @@ export function formatReleaseName({ year, month, number }: ReleaseName): string 
   return `${String(year).padStart(4, "0")}.${String(month).padStart(2, "0")}.${number}`;
 }
 
-/** Below 0 where the first release is the earlier. */
+/** Orders releases by time: below 0 where `left` is the earlier. */
 export function compareReleases(left: ReleaseName, right: ReleaseName): number {
   return left.year - right.year || left.month - right.month || left.number - right.number;
 }

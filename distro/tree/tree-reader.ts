@@ -34,10 +34,13 @@ import { type DigestSet, digestSetOfPath, parseDigestsFile, publishedPlatform } 
 import { FileContents } from "./file-contents.ts";
 import type { ParseCache } from "./parse-cache.ts";
 
-/** The stages of StageX whose every package is an image. Others hold whatever they hold, and images where there is a Containerfile. */
+/**
+ * The stages of StageX whose every package is an image. In other stages a folder is an image only
+ * with a Containerfile.
+ */
 const imageStages = new Set(["bootstrap", "core", "pallet", "user"]);
 
-/** A package on its way to its plans. */
+/** A package whose images are not planned yet. */
 type Draft = {
   readonly folder: string;
   readonly stage: string;
@@ -46,10 +49,10 @@ type Draft = {
   readonly toml: PackageToml;
 };
 
-/** The plans of one package, with the lines that name its dependencies. */
+/** The plans of one package, and the lines that name its dependencies. */
 type Planned = { readonly plans: readonly BuildPlan[]; readonly dependencies: readonly ImageDependency[] };
 
-/** Reads the packages of a tree and plans their images; collects all that is wrong on the way. */
+/** Reads the packages of a tree and plans their images. Collects all problems on the way. */
 export class TreeReader {
   readonly #files: TreeSource;
   readonly #contents: FileContents;
@@ -58,7 +61,7 @@ export class TreeReader {
   readonly #parsed: ParseCache;
   readonly #problems: TreeProblem[];
   readonly #warnings: TreeProblem[] = [];
-  /** By stage: what a package.toml that cannot be read may make, its folder's name and all that stands in quotes in it. */
+  /** By stage, possible images of an unreadable package.toml: its folder and all quoted text. */
   readonly #mayBeMade = new Map<string, Set<string>>();
 
   constructor(files: TreeSource, platforms: readonly string[], parsed: ParseCache) {
@@ -95,7 +98,7 @@ export class TreeReader {
     };
   }
 
-  /** Whether the tree is read for another platform than the one that StageX's own line of an image is of. */
+  /** Checks whether StageX's line of an image is of a platform other than the tree's. */
   #isForOther(owner: Draft | undefined): boolean {
     return owner?.toml.platforms.length === 0 && this.#platforms[0] !== publishedPlatform;
   }
@@ -158,7 +161,7 @@ export class TreeReader {
     return toml;
   }
 
-  /** Which package makes each image. */
+  /** Returns the package that makes each image. */
   #owners(drafts: readonly Draft[]): Map<string, Draft> {
     const owners = new Map<string, Draft>();
     for (const draft of drafts) {
@@ -306,7 +309,7 @@ export class TreeReader {
     }
   }
 
-  /** Whether a package.toml that cannot be read may make this image: then it is no use to call it unknown. */
+  /** Checks whether an unreadable package.toml may make this image: then it may exist. */
   #mayMake(image: string): boolean {
     const dash = image.indexOf("-");
     return this.#mayBeMade.get(image.slice(0, dash))?.has(image.slice(dash + 1)) ?? false;
@@ -326,7 +329,7 @@ export class TreeReader {
     return may;
   }
 
-  /** Whether the list of files has said already why this one is not in it. */
+  /** Checks whether the list of files already explains this file's absence by a problem. */
   #isRejected(path: string): boolean {
     return this.#files.problems.some(({ file }) => file === path);
   }

@@ -5,8 +5,8 @@ import { runInRepository } from "../../lib/git/isolated-git.ts";
 import { compareReleases, isReleaseName, parseReleaseName } from "./release-name.ts";
 
 /**
- * Finds the release that a checkout is, by the newest release's tag at its commit; undefined where it is none, or only a folder of some other
- * repository.
+ * Finds the release of a checkout: the newest release tag at its commit. Undefined where there is
+ * none, or the folder is not the repository's top folder.
  */
 export async function findTreeRelease(root: string): Promise<string | undefined> {
   try {

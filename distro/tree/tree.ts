@@ -7,7 +7,7 @@ import { ParseCache } from "./parse-cache.ts";
 import { TreeReader } from "./tree-reader.ts";
 import { openWorkingTree } from "./working-tree.ts";
 
-/** One `packages/<stage>/<name>/`. */
+/** A package: one `packages/<stage>/<name>/`. */
 export type TreePackage = {
   /** `packages/core/busybox`. */
   readonly folder: string;
@@ -17,27 +17,28 @@ export type TreePackage = {
   readonly images: readonly string[];
 };
 
-/** A StageX tree, read whole and without a problem. */
+/** A complete StageX tree without problems. */
 export type Tree = {
   /** The tree's folder, links resolved. */
   readonly root: string;
-  /** A plan for each image, by name, each after all that it is built from: by level, then by name. */
+  /** A plan for each image by name, after those that it is built from: by level, then by name. */
   readonly images: ReadonlyMap<string, BuildPlan>;
   /** By folder, sorted. */
   readonly packages: ReadonlyMap<string, TreePackage>;
   /**
-   * What `digests/*.txt` publish: image name -> hex of the manifest's digest. They may name images that are no more. Lines of a
-   * platform that the tree is not first read for are left out.
+   * The digests that `digests/*.txt` publish: image name -> hex of the manifest's digest. They may
+   * include images that no longer exist. Left out are lines of a platform other than the first that
+   * the tree is read for.
    */
   readonly digests: ReadonlyMap<string, string>;
-  /** The same of images for several platforms, by {@link DigestSet}: `linux-arm64` and the like, and `index`. */
+  /** The same of the other {@link DigestSet}s: `linux-arm64` and the like, and `index`. */
   readonly furtherDigests: ReadonlyMap<DigestSet, ReadonlyMap<string, string>>;
   /** Problems of metadata that no build reads. */
   readonly warnings: readonly TreeProblem[];
 };
 
 export type TreeOptions = {
-  /** What packages without `platforms` of their own are built for; StageX's Makefile has linux/amd64. */
+  /** The platforms of packages without their own `platforms`; StageX's Makefile has linux/amd64. */
   readonly platforms?: readonly string[];
   /** The cache of another tree that has most files in common with this one. */
   readonly parseCache?: ParseCache;
@@ -45,7 +46,7 @@ export type TreeOptions = {
 
 /**
  * Reads the working tree at this folder.
- * @throws TreeError with all that is wrong with it
+ * @throws TreeError with all problems of the tree
  */
 export async function readTree(root: string, options: TreeOptions = {}): Promise<Tree> {
   return readTreeSource(await openWorkingTree(root), options);
@@ -53,7 +54,7 @@ export async function readTree(root: string, options: TreeOptions = {}): Promise
 
 /**
  * Reads a tree from its files, wherever they are.
- * @throws TreeError with all that is wrong with it
+ * @throws TreeError with all problems of the tree
  */
 export async function readTreeSource(files: TreeSource, options: TreeOptions = {}): Promise<Tree> {
   const { platforms = [publishedPlatform], parseCache: parsed = new ParseCache() } = options;

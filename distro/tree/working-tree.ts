@@ -15,10 +15,12 @@ import {
 import { readTrackedFiles, type TrackedFiles } from "./git-index.ts";
 
 /**
- * Opens the working tree at this folder: the files of `packages/` and `digests/` that git tracks, as they are on disk now; a
- * tracked file that is gone from the disk is gone from the tree. `digests/` counts whether tracked or not, as no build
- * reads it. Without a git repository, all files count.
- * @throws TreeError if there is no such folder, or it or its repository can't be read; GitError if git is not installed
+ * Opens the working tree at this folder: the files of `packages/` and `digests/` that git tracks,
+ * as they are on disk now. A tracked file that is missing on disk is missing in the tree. Untracked
+ * files of `digests/` count too, as builds do not read them. Without a git repository, all files
+ * count.
+ * @throws TreeError if there is no such folder, or it or its repository cannot be read; GitError if
+ *   git is not installed
  */
 export async function openWorkingTree(root: string): Promise<TreeSource> {
   const real = realFolder(root);
@@ -42,7 +44,7 @@ export async function openWorkingTree(root: string): Promise<TreeSource> {
   }
 }
 
-/** What a sparse checkout leaves out is not removed, and could not be built. */
+/** Rejects a sparse checkout without files of the tree: they exist, but cannot be built. */
 function expectWhole(root: string, { skipped, unskipCommand: unskip }: TrackedFiles): void {
   const absent = skipped.filter((path) => statsOf(join(root, path)) === undefined);
   const [first] = absent;
@@ -52,7 +54,7 @@ function expectWhole(root: string, { skipped, unskipCommand: unskip }: TrackedFi
   throw new TreeError([{ file: root, found, allowed, fix: unskip(first) }]);
 }
 
-/** An error of the system for a file or folder that this user may not read, as a problem of the tree. */
+/** Converts the system's error for an unreadable file or folder into a problem of the tree. */
 function unreadable(root: string, error: unknown): unknown {
   const { code, path } = error as NodeJS.ErrnoException;
   if ((code !== "EACCES" && code !== "EPERM") || path === undefined) return error;
@@ -64,7 +66,8 @@ function unreadable(root: string, error: unknown): unknown {
 }
 
 /**
- * Reads files one after the other and not at once: a tree's thousand small files take 14 ms so, and 80 by promises.
+ * Reads a working tree's files one after the other. So a tree's thousand small files take 14 ms; by
+ * promises they take 80 ms.
  */
 class WorkingTree implements TreeSource {
   readonly root: string;
@@ -106,7 +109,7 @@ class WorkingTree implements TreeSource {
   }
 }
 
-/** Looks at each path on disk, once, and lets nothing in that lies outside the tree. */
+/** Inspects each path on disk, once. Rejects links that lead out of the tree. */
 class Listing {
   readonly #root: string;
   readonly #problems: TreeProblem[];
@@ -136,7 +139,10 @@ class Listing {
     return undefined;
   }
 
-  /** The index decides what the disk can't keep (`core.fileMode`, `core.symlinks`, git-config(1)). */
+  /**
+   * Returns a file's mode. The index decides where the disk cannot keep it (`core.fileMode`,
+   * `core.symlinks`, git-config(1)).
+   */
   #fileMode(path: string, stats: Stats): TreeFile["mode"] | undefined {
     const recorded = this.#tracked?.modes.get(path);
     if (recorded === "120000" && !this.#tracked?.diskKeeps.links) {
@@ -155,7 +161,7 @@ class Listing {
     return undefined;
   }
 
-  /** A folder that has become a link would lead every file below it elsewhere. */
+  /** Checks that a path is a folder and no link, which would lead every file below it elsewhere. */
   #isFolder(path: string): boolean {
     const known = this.#folders.get(path);
     if (known !== undefined) return known;
@@ -186,7 +192,7 @@ function realFolder(root: string): string {
 /** In bytes (PATH_MAX of linux/limits.h). */
 const longestTarget = 4096;
 
-/** A link's target; without links on this disk, git writes the target into a file. */
+/** Reads a link's target. On a disk without links, git writes the target into a file. */
 function linkTarget(place: string): Buffer {
   try {
     return readlinkSync(place, { encoding: "buffer" });
@@ -196,7 +202,7 @@ function linkTarget(place: string): Buffer {
   }
 }
 
-/** Packages on disk that git does not track, and so are in no plan. */
+/** Returns the packages on disk that git does not track, and that so are missing from all plans. */
 function untracked(root: string, tracked: readonly string[]): TreeProblem[] {
   if (tracked.length === 0 && foldersIn(join(root, "packages")).length > 0) {
     const fix = `git -C ${quoteShellWord(root)} add packages`;
@@ -213,13 +219,13 @@ function untracked(root: string, tracked: readonly string[]): TreeProblem[] {
   return foldersIn(join(root, "packages")).flatMap((stage) =>
     foldersIn(join(root, "packages", stage)).flatMap((name): TreeProblem[] => {
       const folder = `packages/${stage}/${name}`;
-      const strange = missing([`${folder}/package.toml`, `${folder}/Containerfile`], known)
+      const missingInGit = missing([`${folder}/package.toml`, `${folder}/Containerfile`], known)
         .filter((file) => statsOf(join(root, file)) !== undefined)
-        // StageX itself passes over a Containerfile without a package.toml.
+        // StageX itself ignores a Containerfile without a package.toml.
         .filter(() => statsOf(join(root, folder, "package.toml")) !== undefined);
       const found = "a file that git does not track";
       const allowed = "packages that git tracks";
-      return strange.map((file) => ({ file, found, allowed, fix: `git add ${quoteShellWord(folder)}` }));
+      return missingInGit.map((file) => ({ file, found, allowed, fix: `git add ${quoteShellWord(folder)}` }));
     }),
   );
 }
@@ -228,7 +234,7 @@ function missing(paths: readonly string[], known: ReadonlySet<string>): string[]
   return paths.filter((path) => !known.has(path));
 }
 
-/** All that is below a folder of the tree but folders. Links are not followed. */
+/** Lists all entries below a folder of the tree except folders. Does not follow links. */
 function filesBelow(root: string, folder: string): string[] {
   return entriesIn(join(root, folder)).flatMap((entry) => {
     const path = `${folder}/${entry.name}`;
@@ -240,7 +246,7 @@ function foldersIn(folder: string): string[] {
   return entriesIn(folder).flatMap((entry) => (entry.isDirectory() ? entry.name : []));
 }
 
-/** Nothing where there is no such folder, or it is a link. */
+/** Lists a folder's entries; none where there is no such folder, or it is a link. */
 function entriesIn(folder: string): Dirent[] {
   return statsOf(folder)?.isDirectory() ? readdirSync(folder, { withFileTypes: true }) : [];
 }

@@ -34,12 +34,12 @@ const acyclic = fc
   );
 
 describe("order", () => {
-  test("levels, and within a level names", () => {
+  test("sorts by level, then by name", () => {
     expect(Object.fromEntries(levelsOf(diamond))).toEqual({ alone: 0, base: 0, left: 1, right: 1, top: 2 });
     expect([...sortTopologically(diamond).keys()]).toEqual(["alone", "base", "left", "right", "top"]);
   });
 
-  test("each image comes after all that it is built from, however the map was ordered", () => {
+  test("places each image after its dependencies, whatever the order of the map", () => {
     fc.assert(
       fc.property(acyclic, fc.infiniteStream(fc.nat()), (graph, random) => {
         const order = [...sortTopologically(graph).keys()];
@@ -56,7 +56,7 @@ describe("order", () => {
     );
   });
 
-  test("a chain of 20,000 images", () => {
+  test("sorts a chain of 20,000 images", () => {
     const names = Array.from({ length: 20_000 }, (_, index) => `n${index}`);
     const chain = new Map(
       names.map((name, index) => [name, { dependencies: names.slice(index + 1, index + 2) }]),
@@ -66,7 +66,7 @@ describe("order", () => {
   });
 });
 
-test("dependents are the other way round", () => {
+test("returns the dependents of each image", () => {
   expect(Object.fromEntries(dependentsOf(diamond))).toEqual({
     top: [],
     left: ["top"],
@@ -77,7 +77,7 @@ test("dependents are the other way round", () => {
 });
 
 describe("cycles", () => {
-  test("each is a path from its least name back to it; what only leads into one is no part of it", () => {
+  test("are paths from the least name back to it, without images that only lead into one", () => {
     const graph = graphOf({
       z: ["c"],
       c: ["a"],
@@ -93,7 +93,7 @@ describe("cycles", () => {
     expect([...sortTopologically(graph).keys()]).toEqual(["base"]);
   });
 
-  test("every edge of a reported path is there", () => {
+  test("have only edges of the graph", () => {
     const anyGraph = fc
       .array(fc.array(fc.nat(9), { maxLength: 3 }), { minLength: 10, maxLength: 10 })
       .map((rows) =>
@@ -117,7 +117,7 @@ describe("cycles", () => {
 });
 
 describe("chosen images", () => {
-  test("with all that they are built from, in the order of the map", () => {
+  test("include their dependencies, in the order of the map", () => {
     const ordered = sortTopologically(diamond);
     const names = (patterns?: string[]) => {
       const chosen = new Set(selectImages(ordered, patterns));
@@ -129,18 +129,18 @@ describe("chosen images", () => {
     expect(selectImages(ordered, ["left"])).toEqual([ordered.get("base"), ordered.get("left")]);
   });
 
-  test("an unknown name is an error that tells the nearest, all of them at once", () => {
+  test("reject all unknown names at once, with the nearest of each", () => {
     expect(() => resolveImageNames(diamond, ["rigth", "top", "q*"])).toThrow(
       'no image "rigth"; the nearest is right\nno image "q*"',
     );
   });
 
-  test("each once", () => {
+  test("appear once each", () => {
     expect(resolveImageNames(diamond, ["base", "b*", "base"])).toEqual(["base"]);
   });
 });
 
-/** The same cycles, found anew each time: what is left is looked at again from its least name. */
+/** Finds the same cycles by a new search after each, from the least remaining name. */
 function cyclesOneByOne(graph: ReadonlyMap<string, GraphNode>): string[][] {
   const cycles: string[][] = [];
   const without = (from: ReadonlyMap<string, GraphNode>, names: ReadonlySet<string>) =>
@@ -162,7 +162,7 @@ function cyclesOneByOne(graph: ReadonlyMap<string, GraphNode>): string[][] {
   return cycles.sort(([left = ""], [right = ""]) => (left < right ? -1 : 1));
 }
 
-test("cyclesOf goes on from where it was, and finds what a new look would find", () => {
+test("findCycles finds the same cycles as a search that starts anew after each", () => {
   const name = fc.constantFrom(..."abcdefgh");
   const nodes = fc.dictionary(name, fc.record({ dependencies: fc.array(name, { maxLength: 4 }) }), {
     maxKeys: 8,

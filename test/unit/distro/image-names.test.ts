@@ -18,13 +18,13 @@ const images = new Map(
 
 const chosen = (...patterns: string[]) => selectImages(images, patterns).map(({ name }) => name);
 
-test("a short name means the one image that has it", () => {
+test("resolves a short name to the only image that has it", () => {
   expect(resolveImageNames(images, ["llvm", "jq"])).toEqual(["core-llvm", "user-jq"]);
   expect(resolveImageName(images, "llvm")).toBe("core-llvm");
   expect(resolveImageName(images, "core-llvm")).toBe("core-llvm");
 });
 
-test("a short name of several images is an error that names them, beside all other wrong names", () => {
+test("rejects an ambiguous short name with its images, beside all other wrong names", () => {
   expect(() => resolveImageNames(images, ["rust", "lvm", "z*", "!muls"])).toThrow(
     new ImageNameError(
       [
@@ -38,13 +38,13 @@ test("a short name of several images is an error that names them, beside all oth
   expect(() => resolveImageName(images, "core-*")).toThrow('no image "core-*"');
 });
 
-test("an exclamation mark leaves out, wherever it stands; alone, of all images", () => {
+test("excludes images by an exclamation mark anywhere in the list; alone, from all images", () => {
   expect(resolveImageNames(images, ["!llvm", "core-*"])).toEqual(["core-musl", "core-rust"]);
   expect(resolveImageNames(images, ["!*-rust"])).toEqual(["core-musl", "core-llvm", "user-jq"]);
   expect(resolveImageNames(images, [])).toEqual([]);
 });
 
-test("what is built from an image that is left out is left out too, unless it is named", () => {
+test("excludes the dependents of an excluded image, and rejects those that are named", () => {
   expect(chosen("!llvm")).toEqual(["core-musl", "user-jq"]);
   expect(chosen("*", "!core-llvm")).toEqual(["core-musl", "user-jq"]);
   expect(chosen("core-*", "!user-jq")).toEqual(["core-musl", "core-llvm", "core-rust"]);

@@ -33,10 +33,10 @@ const inputs = fc.record({
 type Inputs = typeof inputs extends fc.Arbitrary<infer T> ? T : never;
 type Change = (inputs: Inputs, other: string) => KeyedInputs | null;
 
-/** Longer than any word, so never one that is there already. */
+/** Returns a text longer than any word, so it equals none. */
 const fresh = (other: string) => `a name longer than any other ${other}`;
 
-/** Changes of one input that can change the image; null where these inputs have no such one. */
+/** Changes of one input that can change the image; null where these inputs lack that input. */
 const relevant: Record<string, Change> = {
   "the image's name": (inputs, other) => ({ ...inputs, image: inputs.image + other }),
   "the version": (inputs, other) => ({ ...inputs, version: inputs.version + other }),
@@ -45,7 +45,7 @@ const relevant: Record<string, Change> = {
   "the target": (inputs, other) => ({ ...inputs, target: (inputs.target ?? "") + other }),
   "no target": (inputs) => (inputs.target === null ? null : { ...inputs, target: null }),
   "another platform": (inputs) => ({ ...inputs, platforms: [...inputs.platforms, "linux/s390x"] }),
-  // The index lists the manifests in this order, and StageX publishes the first: see the docs of KeyedInputs.
+  // The index lists the manifests in this order, and StageX publishes the first (see KeyedInputs).
   "the platforms' order": (inputs) =>
     inputs.platforms.length < 2 ? null : { ...inputs, platforms: [...inputs.platforms].reverse() },
   "another build argument": (inputs, other) => ({
@@ -121,7 +121,7 @@ test.each(Object.entries(relevant))("%s changes the key", (_, change) => {
   expect(changes).toBeGreaterThan(10);
 });
 
-test("the flags of every build change the key", () => {
+test("the common flags of builds change the key", () => {
   fc.assert(
     fc.property(inputs, word, (inputs, other) => {
       expect(computeInputKey(inputs, buildFlagsVersion + other)).not.toBe(computeInputKey(inputs));
@@ -129,7 +129,7 @@ test("the flags of every build change the key", () => {
   );
 });
 
-test.each(Object.entries(irrelevant))("%s: the key stays", (_, change) => {
+test.each(Object.entries(irrelevant))("the key does not depend on %s", (_, change) => {
   fc.assert(
     fc.property(inputs, word, (before, other) => {
       expect(computeInputKey(change(before, other) ?? before)).toBe(computeInputKey(before));
@@ -137,7 +137,7 @@ test.each(Object.entries(irrelevant))("%s: the key stays", (_, change) => {
   );
 });
 
-test("different inputs have different keys: text can't move from one to the next unseen", () => {
+test("different inputs have different keys, even where text moves from one to the next", () => {
   const few = fc.constantFrom("a", "ab", "b", '"', ",", '","');
   const close = fc.record({
     image: few,
@@ -183,7 +183,7 @@ const hello: KeyedInputs = {
   dependencies: { "core-musl": musl },
 };
 
-test("the encoding is pinned: whoever changes it must raise its format, or old ledgers lie", () => {
+test("the encoding is pinned: a change must raise its format, or old ledgers become wrong", () => {
   const json =
     '{"annotations":{"name":"core-hello","version":"1.0"},"buildArgs":{"VERSION":"1.0"},' +
     `"containerfile":"${"1".repeat(64)}","context":"${"3".repeat(64)}",` +
@@ -192,7 +192,7 @@ test("the encoding is pinned: whoever changes it must raise its format, or old l
   expect(`sha256:${computeInputKey(hello, "1")}`).toBe(digestOf(`stagex-input-key/1\n${json}`));
 });
 
-test("a dependency with something else than a digest is refused by name", () => {
+test("rejects a dependency without a valid digest by name", () => {
   const unknown = "04da6b54-80e4-46f7-96ec-b56ff0331ba9" as Digest;
   expect(() => computeInputKey({ ...hello, dependencies: { "core-musl": unknown } })).toThrow(
     "core-hello: its dependency core-musl has no digest but",
@@ -222,7 +222,7 @@ test("a context's digest depends on paths, modes and contents, not on their orde
   );
 });
 
-test("an input key parses only as 64 lower-case hex digits", () => {
+test("parses only 64 lower-case hex digits as an input key", () => {
   expect(parseInputKey("a".repeat(64))).toBe("a".repeat(64));
   for (const text of ["", "A".repeat(64), `../${"a".repeat(61)}`, "a".repeat(65)]) {
     expect(() => parseInputKey(text)).toThrow("not an input key");
@@ -237,7 +237,7 @@ function onFirst<T>(
   return first === undefined ? null : change(first, rest);
 }
 
-/** Another hash, told from the first by one digit. */
+/** Returns another hash that differs in one digit. */
 function turned(hash: string): string {
   return (hash.startsWith("0") ? "1" : "0") + hash.slice(1);
 }

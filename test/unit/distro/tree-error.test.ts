@@ -5,7 +5,7 @@ const long = "constructor".repeat(20_000);
 const place = { file: "packages/core/x/package.toml", allowed: "a sha256" };
 
 test.each(["file", "field", "found", "allowed", "fix"] as const)(
-  "a problem's %s is shortened where it has no end",
+  "shortens a problem's %s that is too long",
   (part) => {
     const text = formatProblem({ ...place, found: "nothing", [part]: long });
     expect(text.length).toBeLessThan(1000);
@@ -13,12 +13,12 @@ test.each(["file", "field", "found", "allowed", "fix"] as const)(
   },
 );
 
-test("a path as long as a system allows is kept whole", () => {
+test("keeps a path of the longest length that a system allows", () => {
   const file = "a/".repeat(2000);
   expect(formatProblem({ ...place, file, found: "nothing" })).toContain(file);
 });
 
-test("a message of many long lines ends, and counts the lines that it leaves out", () => {
+test("limits a message of many long lines, and counts the omitted ones", () => {
   const problems = Array.from({ length: 150 }, (_, index) => ({
     ...place,
     field: `kind${index}`,

@@ -14,7 +14,9 @@ const program = join(import.meta.dirname, "../../../../cli/stagex.ts");
 const line = (name: string, digest = digestOf(name)) => `${hexOf(digest)} ${name}\n`;
 const from = (name: string) => ({ containerfile: `FROM scratch\nCOPY --from=stagex/${name} . /\n` });
 
-/** A tree with published digests of which one image has changed since, and a state folder that knows nothing yet. */
+/**
+ * A tree with published digests, one image of which has changed since, and an empty state folder.
+ */
 function changedTree(): { history: TreeHistory; digests: (...args: string[]) => Ended; state: string } {
   const history = new TreeHistory();
   history.commit({
@@ -37,7 +39,7 @@ function changedTree(): { history: TreeHistory; digests: (...args: string[]) => 
 
 type Ended = { readonly status: number | null; readonly stdout: string; readonly stderr: string };
 
-/** Makes the state folder know what an image gives, built from these. */
+/** Records in the state folder what an image was built to, from these dependencies. */
 async function built(
   { history, state }: ReturnType<typeof changedTree>,
   image: string,
@@ -57,14 +59,14 @@ async function built(
   });
 }
 
-test("a digest that is not known yet is an error that names its image, and nothing is printed", () => {
+test("fails for an unknown digest with the image's name, and prints nothing", () => {
   const tree = changedTree();
   const first = tree.digests();
   expect(first).toMatchObject({ status: 1, stdout: "" });
   expect(first.stderr).toContain("nobody has built core-seed, user-tool from their present inputs");
 });
 
-test("prints the lines of what came out otherwise, or writes them into the tree", async () => {
+test("prints the lines of changed digests, or writes them into the tree", async () => {
   const tree = changedTree();
   const seed = digestOf("another seed");
   await built(tree, "core-seed", seed);
@@ -77,13 +79,13 @@ test("prints the lines of what came out otherwise, or writes them into the tree"
   expect(text("user")).toBe(line("user-tool", digestOf("another tool")));
 });
 
-test("what comes out as it was published needs no line, nor does what is built from it", async () => {
+test("prints no line for an image with its published digest, nor for its dependents", async () => {
   const tree = changedTree();
   await built(tree, "core-seed", digestOf("core-seed"));
   expect(tree.digests()).toMatchObject({ status: 0, stdout: "", stderr: "no line changes\n" });
 });
 
-test("the older side can't be told without history, and can be named", () => {
+test("fails without history, and accepts --since", () => {
   const { history, digests } = changedTree();
   rmSync(join(history.root, ".git"), { recursive: true });
   const { status, stderr } = digests();

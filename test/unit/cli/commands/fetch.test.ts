@@ -49,7 +49,7 @@ test("--dry-run --json prints each source once, with the URLs in the order to as
   ]);
 });
 
-test("fetches what is missing, and says the next time that it is there", async () => {
+test("fetches missing sources, and reports them as there the next time", async () => {
   const mirror = await startMirror(serving(content));
   const tree = treeWith(`${mirror.url}/it.tar`);
   const fetch = fetcher();
@@ -62,7 +62,7 @@ test("fetches what is missing, and says the next time that it is there", async (
   expect(mirror.requests).toHaveLength(1);
 });
 
-test("names changed content and dead mirrors, and exits with 1 where nobody has it", async () => {
+test("reports changed content and dead mirrors, and exits with 1 where no place has the source", async () => {
   const wrong = await startMirror(serving(Buffer.from("another")));
   const gone = await startMirror((_, response) => response.writeHead(404).end());
   const { code, stdout } = await fetcher()(
@@ -74,7 +74,7 @@ test("names changed content and dead mirrors, and exits with 1 where nobody has 
   expect(stdout).toMatch(/mirrors that failed:\n.*404/);
 });
 
-test("takes a file of the tree's fetch folder for there", async () => {
+test("counts a file of the tree's fetch folder as there", async () => {
   const tree = treeWith("https://a.test/it.tar");
   mkdirSync(join(tree, "fetch/core/one"), { recursive: true });
   writeFileSync(join(tree, "fetch/core/one/it.tar"), content);
@@ -83,7 +83,7 @@ test("takes a file of the tree's fetch folder for there", async () => {
   expect(JSON.parse(stdout)).toMatchObject([{ status: "there" }]);
 });
 
-test("exits with 2 for an image that there is none of, and for a tree that can't be read", async () => {
+test("exits with 2 for an unknown image, and for an unreadable tree", async () => {
   const fetch = fetcher();
   expect(await fetch("core-three", "--tree", treeWith("https://a.test/it.tar"))).toMatchObject({ code: 2 });
   expect(await fetch("--tree", "/nowhere")).toMatchObject({ code: 2 });
@@ -96,7 +96,7 @@ function emptyFolder(): string {
   return folder;
 }
 
-test("--dry-run --json lists the vault's places where they are asked", async () => {
+test("--dry-run --json lists the vault's places in the order of requests", async () => {
   const tree = treeWith("https://a.test/it.tar");
   const vault = [
     { registry: "registry.test/sources", asked: "after" },
@@ -129,7 +129,7 @@ test("--push fills a folder of the vault, from which another cache then fetches"
   expect(mirror.requests).toHaveLength(1);
 });
 
-test("--push exits with 1 where a place takes nothing, and with 2 where there is no place to push to", async () => {
+test("--push exits with 1 where a place refuses sources, and with 2 without a place to push to", async () => {
   const mirror = await startMirror(serving(content));
   const tree = treeWith(`${mirror.url}/it.tar`);
   const fetch = fetcher();

@@ -17,7 +17,7 @@ function ledger(...args: string[]) {
   return { status, stdout, stderr };
 }
 
-/** A repository with the release 2026.03.0, and a ledger that is not there yet. */
+/** A repository with the release 2026.03.0, and the path of a ledger that does not exist yet. */
 function release(): { tree: string; folder: string } {
   const tree = trackedTree({
     ...packageFiles("core/seed"),
@@ -37,7 +37,7 @@ function tag(tree: string, name: string): void {
   git(tree, ...who, "tag", "--annotate", "--message", name, name);
 }
 
-test("a release is taken in from git's objects, whatever the working tree holds, and twice is as good as once", () => {
+test("import reads a release from git's objects, and changes nothing the second time", () => {
   const { tree, folder } = release();
   writeInto(tree, { "packages/core/seed/package.toml": "not TOML" });
   const args = ["import", "--tree", tree, "--release", "2026.03.0", "--ledger", folder];
@@ -52,7 +52,7 @@ test("a release is taken in from git's objects, whatever the working tree holds,
   expect(readdirSync(folder, { recursive: true })).toEqual(files);
 });
 
-test("show tells who says what of an image", () => {
+test("show lists the digests of an image with their builders", () => {
   const { tree, folder } = release();
   ledger("import", "--tree", tree, "--release", "2026.03.0", "--ledger", folder);
   const { status, stdout } = ledger("show", "core-s*", "--ledger", folder);
@@ -67,7 +67,7 @@ test("show tells who says what of an image", () => {
   expect(unknown.stderr).toContain("the nearest is core-seed");
 });
 
-test("check finds what contradicts, says who said which, and ends with 1", async () => {
+test("check reports contradictions with their builders, and exits with 1", async () => {
   const { tree, folder } = release();
   ledger("import", "--tree", tree, "--release", "2026.03.0", "--ledger", folder);
   expect(ledger("check", "--ledger", folder)).toEqual({
@@ -90,7 +90,7 @@ test("check finds what contradicts, says who said which, and ends with 1", async
   expect(stdout).toContain("3 records of 2 input keys by 2 builders, 1 contradiction\n");
 });
 
-test("a damaged record is named, and the others are still there", async () => {
+test("show reports a damaged record, and prints the others", async () => {
   const { tree, folder } = release();
   ledger("import", "--tree", tree, "--release", "2026.03.0", "--ledger", folder);
   const [record] = (await new Ledger(folder).readAll()).records;
@@ -105,7 +105,7 @@ test("a damaged record is named, and the others are still there", async () => {
   );
 });
 
-test("what is no release is said, with exit 2, and nothing is written", () => {
+test("import exits with 2 for a name that is not a release, and writes nothing", () => {
   const { tree, folder } = release();
   for (const [name, reason] of [
     ["2026.04.0", "no commit"],
@@ -119,7 +119,7 @@ test("what is no release is said, with exit 2, and nothing is written", () => {
   expect(() => readdirSync(folder)).toThrow("ENOENT");
 });
 
-test("a ledger that was named and is not there is not taken for an empty one", () => {
+test("rejects a named ledger that does not exist", () => {
   const { folder } = release();
   for (const place of [folder, import.meta.filename]) {
     const { status, stderr } = ledger("check", "--ledger", place);

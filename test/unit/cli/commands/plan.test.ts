@@ -30,7 +30,7 @@ function someHistory(): { history: TreeHistory; first: string } {
   return { history, first };
 }
 
-/** Everything below a folder, with the time of its last change. */
+/** Lists everything below a folder, with the time of its last change. */
 function contentsOf(root: string): string[] {
   return readdirSync(root, { recursive: true, encoding: "utf8" })
     .map((path) => `${path} ${lstatSync(join(root, path)).mtimeMs}`)
@@ -38,7 +38,7 @@ function contentsOf(root: string): string[] {
 }
 
 describe("stagex plan", () => {
-  test("--json is one object with just these keys, the working tree against HEAD", () => {
+  test("--json prints one object with just these keys for the working tree against HEAD", () => {
     const { history, first } = someHistory();
     history.write({ [seedFile]: "FROM scratch\n# why\n", ...packageFiles("user/fresh") });
     history.git("add", "packages/user/fresh");
@@ -80,7 +80,7 @@ describe("stagex plan", () => {
     expect(status).toBe(0);
   });
 
-  test("a table sorted by level, and the counts", () => {
+  test("prints a table sorted by level, and the counts", () => {
     const { history, first } = someHistory();
     history.git("rm", "-rq", "packages/user/lone");
     history.write({ [seedFile]: "FROM scratch\n# why\n" });
@@ -101,7 +101,7 @@ describe("stagex plan", () => {
     expect(status).toBe(0);
   });
 
-  test("where the ledger has durations, it tells the time and the critical path, on as many slots as asked", async () => {
+  test("prints the time and the critical path for the given slots where the ledger has durations", async () => {
     const { history } = someHistory();
     history.write({ [seedFile]: "FROM scratch\n# why\n", ...packageFiles("user/fresh") });
     history.git("add", "packages/user/fresh");
@@ -117,29 +117,29 @@ describe("stagex plan", () => {
         finished: "2026-01-01T00:00:00.000Z",
       });
     }
-    const told = (...args: string[]) =>
+    const planOf = (...args: string[]) =>
       stagex("plan", "--tree", history.root, "--ledger", ledger.root, ...args).stdout;
-    // core-seed 60, core-tool 120, user-app taken as the middle one, 90; user-fresh 90 beside them, or after.
+    // core-seed 60, core-tool 120, user-app at the median, 90; user-fresh 90, beside them or after.
     const path = { images: ["core-seed", "core-tool", "user-app"], seconds: 270 };
     const forecast = { guessed: 1, criticalPath: path };
-    expect(JSON.parse(told("--json", "--jobs", "2")).forecast).toEqual({
+    expect(JSON.parse(planOf("--json", "--jobs", "2")).forecast).toEqual({
       ...forecast,
       jobs: 2,
       seconds: 270,
     });
-    expect(JSON.parse(told("--json", "--jobs", "1")).forecast).toEqual({
+    expect(JSON.parse(planOf("--json", "--jobs", "1")).forecast).toEqual({
       ...forecast,
       jobs: 1,
       seconds: 360,
     });
-    const page = told("--jobs", "1");
+    const page = planOf("--jobs", "1");
     expect(page).toContain("If all are built: about 6 min on 1 build slot (1 of them never recorded");
     expect(page).toContain("Critical path, 5 min: core-seed > core-tool > user-app\n");
     for (const wrong of ["0", "two"])
       expect(stagex("plan", "--tree", history.root, "--jobs", wrong).status).toBe(2);
   });
 
-  test("--since and --to compare two revisions, whatever is checked out", () => {
+  test("compares the revisions of --since and --to, whatever is checked out", () => {
     const { history, first } = someHistory();
     const second = history.commit({ [seedFile]: "FROM scratch\n# why\n" });
     history.git("tag", "2025.01.0", first);
@@ -160,7 +160,7 @@ describe("stagex plan", () => {
     expect(rebuild.map(({ name }: { name: string }) => name)).toEqual(["core-seed", "core-tool", "user-app"]);
   });
 
-  test("a detached HEAD is a HEAD", () => {
+  test("accepts a detached HEAD", () => {
     const { history, first } = someHistory();
     history.commit({ [seedFile]: "FROM scratch\n# why\n" });
     history.git("checkout", "--quiet", "--detach", first);
@@ -169,7 +169,7 @@ describe("stagex plan", () => {
     expect(status).toBe(0);
   });
 
-  test("where the ledger knows both sides, it is exact", async () => {
+  test("is exact where the ledger knows both sides", async () => {
     const { history } = someHistory();
     const ledger = new Ledger(join(writtenFolder({}), "ledger"));
     const digests = (seed: string): Record<string, Digest> => ({
@@ -220,7 +220,7 @@ async function recordTree(
   }
 }
 
-describe("stagex why tells", () => {
+describe("stagex why", () => {
   function tell(name: string, edit: Readonly<Record<string, string | null>>) {
     const { history } = someHistory();
     history.write(edit);
@@ -228,7 +228,7 @@ describe("stagex why tells", () => {
     return stagex("why", name, "--tree", history.root, "--since", "HEAD");
   }
 
-  test("of an image's own changes", () => {
+  test("lists an image's own changes", () => {
     const toml = packageFiles("core/seed", { toml: 'version = "1.1"\n' });
     const { status, stdout } = tell("core-seed", {
       ...toml,
@@ -246,7 +246,7 @@ describe("stagex why tells", () => {
     expect(status).toBe(0);
   });
 
-  test("where a change comes from, and which way", () => {
+  test("prints the origin of a change, and its path", () => {
     const { stdout } = tell("user-app", { [seedFile]: "FROM scratch\n# why\n" });
     expect(stdout).toContain("user-app may be rebuilt.");
     expect(stdout).toContain("It begins with core-seed:\n  its Containerfile: sha256:");
@@ -261,13 +261,13 @@ describe("stagex why tells", () => {
       Object.fromEntries(Object.keys(packageFiles("user/lone")).map((path) => [path, null])),
       "user-lone is removed",
     ],
-  ])("%s: %j", (name, edit, story) => {
+  ])("prints the state of %s after %j", (name, edit, story) => {
     const { status, stdout } = tell(name, edit);
     expect(stdout).toContain(story);
     expect(status).toBe(0);
   });
 
-  test("nothing of an image that there is not, but which is meant", () => {
+  test("exits with 2 for an unknown image, with the nearest name", () => {
     const { status, stdout, stderr } = tell("core-sed", {});
     expect(stderr).toContain('no image "core-sed"; the nearest is core-seed (of the images on either side)');
     expect(stdout).toBe("");
@@ -275,7 +275,7 @@ describe("stagex why tells", () => {
   });
 });
 
-describe("what cannot be compared ends with 2, told clearly, and nothing is written", () => {
+describe("trees that cannot be compared exit with 2 and a clear message, and nothing is written", () => {
   type Broken = { readonly root: string; readonly args: readonly string[]; readonly message: string };
   const cases: Record<string, () => Broken> = {
     "an unknown revision": () => {
@@ -362,7 +362,7 @@ describe("what cannot be compared ends with 2, told clearly, and nothing is writ
     expect(contentsOf(root)).toEqual(before);
   });
 
-  test("where neither side can be read, it is the older that is told", () => {
+  test("reports the older side where neither can be read", () => {
     const { history } = someHistory();
     history.commit({ [seedFile]: "FORM scratch\n" });
     history.write({ [seedFile]: "FROM stagex/core-none\n" });
@@ -371,7 +371,7 @@ describe("what cannot be compared ends with 2, told clearly, and nothing is writ
     expect(stderr).not.toContain("core-none");
   });
 
-  test("nor is anything written where all is well", () => {
+  test("writes nothing for trees that can be compared", () => {
     const { history } = someHistory();
     history.write({ [seedFile]: "FROM scratch\n# why\n" });
     const before = contentsOf(history.root);

@@ -24,7 +24,7 @@ function smallTree(): string {
 }
 
 describe("stagex show", () => {
-  test("--json is an array of objects with just these keys", () => {
+  test("--json prints an array of objects with just these keys", () => {
     const { status, stdout } = show("core-tool", "--json", "--tree", smallTree());
     expect(status).toBe(0);
     expect(JSON.parse(stdout)).toEqual([
@@ -49,7 +49,7 @@ describe("stagex show", () => {
     ]);
   });
 
-  test("--all lists the images in the order of dependency, a page tells one", () => {
+  test("--all lists the images in dependency order, and a name prints one image's page", () => {
     const tree = smallTree();
     const all = show("--all", "--tree", tree).stdout.split("\n");
     expect(all.slice(0, 2)).toEqual([
@@ -62,7 +62,7 @@ describe("stagex show", () => {
     expect(page).toMatch(new RegExp(`published +sha256:${someHash}`));
   });
 
-  test("--on tells what a builder can't build for a platform, and why", () => {
+  test("--on lists the images that a builder cannot build, and why", () => {
     const tree = trackedTree({
       ...packageFiles("core/seed", { toml: 'version = "1.0"\nplatforms = ["linux/386"]\n' }),
       ...packageFiles("core/go", {
@@ -95,14 +95,14 @@ describe("stagex show", () => {
     ["an unknown name", ["core-tol"], 'no image "core-tol"; the nearest is core-tool'],
     ["nothing asked", [], "which images?"],
     ["both asked", ["--all", "core-tool"], "not both"],
-  ])("%s ends with 2", (_, args, message) => {
+  ])("exits with 2 for %s", (_, args, message) => {
     const { status, stdout, stderr } = show(...args, "--tree", smallTree());
     expect(stderr).toContain(message);
     expect(stdout).toBe("");
     expect(status).toBe(2);
   });
 
-  test("a tree that cannot be read ends with 2, all its problems told", () => {
+  test("exits with 2 for an unreadable tree, with all its problems", () => {
     const tree = trackedTree({
       ...packageFiles("core/a", { toml: "version = 1\n" }),
       ...packageFiles("core/b", { containerfile: "FROM stagex/core-none\n" }),

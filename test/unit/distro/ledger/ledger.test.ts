@@ -27,7 +27,7 @@ function entry(change: Partial<LedgerRecord> = {}): LedgerRecord {
 const by = (id: string) => ({ id, facts });
 const gave = (text: string) => ({ index: null, platforms: { "linux/amd64": digestOf(text) } });
 
-test("what one records, another looks up", async () => {
+test("finds a record that another process appended", async () => {
   const root = await scratchFolder();
   expect(await new Ledger(root).lookUp(key)).toEqual({
     kind: "unknown",
@@ -45,7 +45,7 @@ test("what one records, another looks up", async () => {
   });
 });
 
-test("a record tells the CPU's model, and one of before, which does not, is read as ever", async () => {
+test("keeps the CPU's model in a record, and reads older records without it", async () => {
   const ledger = new Ledger(await scratchFolder());
   const builder = { id: "epyc-2", facts: { ...facts, cpuModel: "AMD EPYC 7763" } };
   await ledger.append(entry());
@@ -55,20 +55,20 @@ test("a record tells the CPU's model, and one of before, which does not, is read
   expect(problems).toEqual([]);
 });
 
-test("a record may tell the memory that was taken, in bytes, and nothing else for it", async () => {
+test("accepts only a number of bytes as a record's memory", async () => {
   const ledger = new Ledger(await scratchFolder());
   await ledger.append(entry({ memory: 3 * 2 ** 30 }));
   expect((await ledger.lookUp(key)).records[0]?.memory).toBe(3 * 2 ** 30);
   for (const memory of [0, -1, 1.5]) await expect(ledger.append(entry({ memory }))).rejects.toThrow(/memory/);
 });
 
-test("a ledger that is not there yet knows nothing", async () => {
+test("answers unknown where the ledger does not exist yet", async () => {
   const ledger = new Ledger(join(await scratchFolder(), "none"));
   expect((await ledger.lookUp(key)).kind).toBe("unknown");
   expect(await ledger.readAll()).toEqual({ records: [], problems: [] });
 });
 
-test("a file is the same bytes however its record was put together, and ends with a newline", async () => {
+test("writes equal records as equal bytes with a newline at the end", async () => {
   const [one, other] = [await scratchFolder(), await scratchFolder()];
   const { digests, builder, ...rest } = entry();
   const turned = { builder, digests: { platforms: digests.platforms, index: digests.index }, ...rest };
@@ -77,7 +77,7 @@ test("a file is the same bytes however its record was put together, and ends wit
   expect(text.endsWith("}\n")).toBe(true);
 });
 
-test("saying the same again changes nothing, not even the time", async () => {
+test("keeps the first file, and its time, for an equal record", async () => {
   const ledger = new Ledger(await scratchFolder());
   const path = await ledger.append(entry());
   const before = await readFile(path, "utf8");
@@ -86,7 +86,7 @@ test("saying the same again changes nothing, not even the time", async () => {
   expect(await readdir(dirname(path))).toEqual(["epyc-1.json"]);
 });
 
-test("builders that agree make a key known, with all platforms they know between them", async () => {
+test("merges the platforms of builders that agree", async () => {
   const ledger = new Ledger(await scratchFolder());
   const both = { "linux/amd64": digestOf("amd64"), "linux/arm64": digestOf("arm64") };
   await ledger.append(entry({ builder: by("import"), digests: gave("amd64") }));
@@ -99,7 +99,7 @@ test("builders that agree make a key known, with all platforms they know between
   });
 });
 
-test("builders that disagree are a contradiction, and both are named", async () => {
+test("reports a contradiction of builders that disagree, with both records", async () => {
   const ledger = new Ledger(await scratchFolder());
   await ledger.append(entry({ digests: gave("one") }));
   await ledger.append(entry({ builder: by("xeon-1"), digests: gave("other") }));
@@ -108,7 +108,7 @@ test("builders that disagree are a contradiction, and both are named", async () 
   expect(records.map(({ builder }) => builder.id).sort()).toEqual(["epyc-1", "xeon-1"]);
 });
 
-test("the same manifests in two indexes are a contradiction: what is built from the image is built from its index", async () => {
+test("reports a contradiction for equal manifests in two indexes, as dependents use the index", async () => {
   const ledger = new Ledger(await scratchFolder());
   const { platforms } = gave("one");
   await ledger.append(entry({ digests: { index: digestOf("index"), platforms } }));
@@ -116,7 +116,7 @@ test("the same manifests in two indexes are a contradiction: what is built from 
   expect(await ledger.lookUp(key)).toMatchObject({ kind: "contradiction", digests: null });
 });
 
-test("a builder that contradicts itself leaves both records", async () => {
+test("keeps both records of a builder that contradicts itself", async () => {
   const ledger = new Ledger(await scratchFolder());
   await ledger.append(entry({ digests: gave("one") }));
   await ledger.append(entry({ digests: gave("other") }));
@@ -127,7 +127,7 @@ test("a builder that contradicts itself leaves both records", async () => {
   expect(problems).toEqual([]);
 });
 
-test("a mismatch is kept as evidence, but makes nothing known", async () => {
+test("keeps a mismatch as evidence, but does not make the key known", async () => {
   const ledger = new Ledger(await scratchFolder());
   await ledger.append(entry({ outcome: "mismatch", digests: gave("wrong") }));
   expect(await ledger.lookUp(key)).toMatchObject({
@@ -139,7 +139,7 @@ test("a mismatch is kept as evidence, but makes nothing known", async () => {
   expect(await ledger.lookUp(key)).toMatchObject({ kind: "known", digests: gave("right") });
 });
 
-test("damaged and foreign files are named, and stop nothing", async () => {
+test("reports damaged and foreign files, and reads the others", async () => {
   const root = await scratchFolder();
   const ledger = new Ledger(root);
   const path = await ledger.append(entry());
@@ -172,7 +172,7 @@ test("damaged and foreign files are named, and stop nothing", async () => {
   expect(await ledger.lookUp(key)).toMatchObject({ kind: "known", digests: entry().digests });
 });
 
-test("a damaged record does not keep its builder from recording again", async () => {
+test("appends a builder's record beside its damaged one", async () => {
   const ledger = new Ledger(await scratchFolder());
   const path = await ledger.append(entry());
   await writeFile(path, "");
@@ -182,7 +182,7 @@ test("a damaged record does not keep its builder from recording again", async ()
   expect(await readFile(path, "utf8")).toBe("");
 });
 
-test("nothing that is no record gets in", async () => {
+test("rejects an invalid record", async () => {
   const ledger = new Ledger(await scratchFolder());
   const wrong = [
     entry({ builder: by("../../x") }),
@@ -195,7 +195,7 @@ test("nothing that is no record gets in", async () => {
   expect(await ledger.readAll()).toEqual({ records: [], problems: [] });
 });
 
-test("all() lists every record by image", async () => {
+test("readAll lists every record by image", async () => {
   const ledger = new Ledger(await scratchFolder());
   for (const image of ["user-vim", "core-musl", "core-gcc"]) {
     await ledger.append(entry({ image, inputKey: parseInputKey(hexOf(digestOf(image))) }));
@@ -207,7 +207,7 @@ test("all() lists every record by image", async () => {
   ]);
 });
 
-test("two ledgers merge in git without a conflict", async () => {
+test("merges two ledgers in git without a conflict", async () => {
   const folder = await scratchFolder();
   const git = (root: string, ...args: string[]) =>
     execFileSync("git", ["-C", root, "-c", "user.name=a", "-c", "user.email=a@example.org", ...args], {
@@ -234,7 +234,7 @@ test("two ledgers merge in git without a conflict", async () => {
   expect([kind, records.length, problems]).toEqual(["known", 3, []]);
 });
 
-test("writers at once, some of them killed, leave only whole records", async () => {
+test("leaves only whole records after concurrent writers, some of them killed", async () => {
   const root = await scratchFolder();
   const count = 60;
   const whole = ["epyc-1", "epyc-1", "xeon-1"].map((id) =>
@@ -255,7 +255,7 @@ test("writers at once, some of them killed, leave only whole records", async () 
   }
 });
 
-test("contradictions are of one key, of what was built, and of a platform that both name", () => {
+test("finds contradictions only of one key, among builds, on a platform that both name", () => {
   const arm = { index: null, platforms: { "linux/arm64": digestOf("arm64") } };
   const otherKey = parseInputKey(hexOf(digestOf("other inputs")));
   const one = entry({ builder: by("one"), digests: gave("a") });
@@ -267,7 +267,7 @@ test("contradictions are of one key, of what was built, and of a platform that b
   expect(findContradictions([one, { ...two, outcome: "mismatch" }])).toEqual([]);
 });
 
-test("a ledger says what its records say, platform by platform, whatever contradicts them", async () => {
+test("hasRecordOf matches records platform by platform, whatever contradicts them", async () => {
   const ledger = new Ledger(await scratchFolder());
   const [amd, arm, other] = [digestOf("amd"), digestOf("arm"), digestOf("other")];
   const part = (id: string, platforms: Record<string, typeof amd>) =>

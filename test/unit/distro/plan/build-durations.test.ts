@@ -36,7 +36,7 @@ function tree(...plans: BuildPlan[]): Map<string, BuildPlan> {
   return new Map(plans.map((each) => [each.name, each]));
 }
 
-test("an image's record counts, and else its kind", () => {
+test("takes an image's recorded seconds, else those of its kind", () => {
   const images = tree(plan("core-gcc"), plan("core-zlib"), plan("user-age", ["pallet-go"]));
   const found = estimateBuilds(images, new Map([["core-zlib", 7]]));
   expect(found.get("core-zlib")).toEqual({ seconds: 7, remaining: 7, shared: undefined });
@@ -44,7 +44,7 @@ test("an image's record counts, and else its kind", () => {
   expect(found.get("user-age")?.seconds).toBe(defaultSeconds(plan("user-yq", ["core-go"])));
 });
 
-test("the path that remains is the longest through the dependents", () => {
+test("adds the longest chain of dependents", () => {
   const images = tree(plan("a"), plan("b", ["a"]), plan("c", ["a"]), plan("d", ["b", "c"]));
   const recorded = new Map([
     ["a", 1],
@@ -56,7 +56,7 @@ test("the path that remains is the longest through the dependents", () => {
   expect(Object.fromEntries(remaining)).toEqual({ a: 7, b: 3, c: 6, d: 1 });
 });
 
-test("subpackages share what all but the first have found in the cache", () => {
+test("derives the shared seconds of subpackages from all but the longest", () => {
   const images = tree(
     plan("llvm", [], "L"),
     plan("clang", [], "L"),
@@ -74,7 +74,7 @@ test("subpackages share what all but the first have found in the cache", () => {
   expect(found.get("mlir")?.seconds).toBe(3000);
 });
 
-test("where several subpackages are built, the steps they share are counted once, with the one that others wait for", () => {
+test("counts shared steps once, for the subpackage with the longest chain", () => {
   const images = tree(plan("clang", ["llvm"], "L"), plan("llvm", [], "L"), plan("zlib"));
   const recorded = new Map([
     ["llvm", 3000],
@@ -88,7 +88,7 @@ test("where several subpackages are built, the steps they share are counted once
   expect(together(["none-such"])).toEqual({});
 });
 
-test("subpackages that took equally long share next to nothing", () => {
+test("derives hardly any shared seconds from equal durations", () => {
   const images = tree(plan("generic", [], "linux"), plan("server", [], "linux"));
   const recorded = new Map([
     ["generic", 900],
@@ -100,7 +100,7 @@ test("subpackages that took equally long share next to nothing", () => {
   });
 });
 
-test("of several records of an image, the middle one counts; imported ones have none", () => {
+test("takes the median of an image's records, without imported ones", () => {
   const records = [5, 100, 7, null].map((seconds) => ({ image: "a", seconds }));
   expect(medianSeconds([...records, { image: "b", seconds: null }])).toEqual(new Map([["a", 7]]));
 });

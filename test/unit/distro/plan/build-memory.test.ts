@@ -11,11 +11,11 @@ const images = new Map(
 const inGib = (records: { image: string; memory?: number }[]) =>
   Object.fromEntries([...estimateMemory(images, records)].map(([name, bytes]) => [name, bytes / gibibyte]));
 
-test("by its name where nothing was measured; nothing of what is small", () => {
+test("estimates by name without a measurement, and leaves out small images", () => {
   expect(inGib([])).toEqual({ "core-clang": 12, "core-clang-libs": 12, "core-gcc": 4 });
 });
 
-test("the most that was measured of its Containerfile, rounded up to a GiB", () => {
+test("takes the most measured for its Containerfile, rounded up to a GiB", () => {
   const found = inGib([
     { image: "core-clang", memory: 5.2 * gibibyte },
     { image: "core-clang-libs", memory: 1000 },

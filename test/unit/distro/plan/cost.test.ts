@@ -33,41 +33,41 @@ const fleet = (count: number, more: Partial<PricedMachines> = {}): PricedFleet =
   return { machines: [machines], witnesses: 1, atOnce: count * machines.slots };
 };
 
-test("hours fall and the price rises with the builders that wait for the bootstrap", () => {
+test("lowers the hours and raises the price with more builders that wait for the bootstrap", () => {
   const costs = computeCosts(images, [fleet(1), fleet(4), fleet(8)], prices);
   expect(costs.map(({ hours }) => hours)).toEqual([9, 3, 2]);
   expect(costs.map(({ price }) => price)).toEqual([18, 24, 32]);
   expect(costs.map(({ usage }) => usage)).toEqual([1, 0.75, 9 / 16]);
 });
 
-test("slots count as builders do, and are not paid for", () => {
+test("counts slots like builders, but does not charge for them", () => {
   const [cost] = computeCosts(images, [fleet(2, { slots: 4 })], prices);
   expect(cost).toMatchObject({ hours: 2, price: 8 });
 });
 
-test("where two vendors build each image, both are paid for, and none is idle that the other waits for", () => {
+test("charges for the builders of both vendors", () => {
   const machines = ["large.x86", "large.arm"].map((machine) => ({ machine, count: 4, slots: 1 }));
   const [cost] = computeCosts(images, [{ machines, witnesses: 2, atOnce: 4 }], prices);
   expect(cost).toMatchObject({ hours: 3, price: 3 * 4 * (2 + 1.5), usage: 0.75 });
 });
 
-test("a fleet of which one price is missing has none", () => {
+test("has no price for a fleet with an unpriced machine", () => {
   const machines = ["large.x86", "huge"].map((machine) => ({ machine, count: 1, slots: 1, storageGiB: 100 }));
   expect(machineRates(machines, prices)).toEqual({ perHour: null, perMonth: 200 * 0.073 });
   expect(machineRates(machines.slice(0, 1), prices)).toEqual({ perHour: 2, perMonth: 100 * 0.073 });
 });
 
-test("disks are paid for by the month", () => {
+test("charges for disks by the month", () => {
   const [cost] = computeCosts(images, [fleet(8, { storageGiB: 1000 })], prices);
   expect(cost?.price).toBeCloseTo(32 + 8 * 2 * 1000 * (0.073 / 730));
 });
 
-test("an unchanged image costs nothing", () => {
+test("charges nothing for an unchanged image", () => {
   const unchanged = new Map([["a", { status: "unchanged", dependencies: [], seconds: 10 } as const]]);
   expect(computeCosts(unchanged, [fleet(3)], prices)[0]).toMatchObject({ hours: 0, price: 0 });
 });
 
-test("what is not known is not guessed, and said", () => {
+test("reports unknown durations instead of guessing them", () => {
   const unrecorded = new Map([["a", { status: "will", dependencies: [], seconds: null } as const]]);
   const unknown = computeCosts(unrecorded, [fleet(1)], prices);
   expect(unknown[0]).toMatchObject({ hours: null, price: null, usage: null });
@@ -77,7 +77,7 @@ test("what is not known is not guessed, and said", () => {
   expect(formatCosts(unpriced, prices)).toContain("There is none for huge: add it to perHour.");
 });
 
-test("the table is for people", () => {
+test("formats the table", () => {
   const costs = computeCosts(images, [fleet(1), fleet(8, { machine: "large.arm" })], prices);
   expect(formatCosts(costs, prices, 3).split("\n")).toEqual([
     "builders     images at once  hours  at work       cost",
@@ -87,7 +87,7 @@ test("the table is for people", () => {
   ]);
 });
 
-test("sizes double up to the most that one would have", () => {
+test("doubles fleet sizes up to the largest", () => {
   expect(fleetSizes(1)).toEqual([1]);
   expect(fleetSizes(8)).toEqual([1, 2, 4, 8]);
   expect(fleetSizes(10)).toEqual([1, 2, 4, 8, 10]);
@@ -98,6 +98,6 @@ test.each([
   [{ ...prices, currency: "dollars" }, "currency"],
   [{ ...prices, perHour: { "large.x86": -1 } }, "perHour"],
   [{ ...prices, perMonth: {} }, ""],
-])("prices are checked (%#)", (wrong, path) => {
+])("rejects invalid prices (%#)", (wrong, path) => {
   expect(pricesSchema.safeParse(wrong).error?.issues[0]?.path.join(".")).toContain(path);
 });

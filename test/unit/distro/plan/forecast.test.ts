@@ -12,7 +12,9 @@ const image = (
   seconds,
 });
 
-/** a (1 s) is built into b (2 s) and c (5 s), both into d (1 s); e stands alone and is unchanged. */
+/**
+ * a (1 s) is built into b (2 s) and c (5 s), both into d (1 s); e stands alone and is unchanged.
+ */
 const diamond = new Map([
   ["a", image("will", [], 1)],
   ["b", image("may", ["a"], 2)],
@@ -21,24 +23,24 @@ const diamond = new Map([
   ["e", image("unchanged", [], 100)],
 ]);
 
-test("counts by verdict", () => {
+test("counts the images by status", () => {
   expect(forecastRun(diamond, 2).counts).toEqual({ will: 1, may: 3, ledger: 0, unchanged: 1 });
 });
 
-test("two slots build b and c at once, one slot one after the other", () => {
+test("builds b and c at once on two slots, and in turn on one", () => {
   expect(forecastRun(diamond, 2).seconds).toBe(7);
   expect(forecastRun(diamond, 1).seconds).toBe(9);
 });
 
-test("the critical path is the longest chain of what is built", () => {
+test("takes the longest chain of builds as the critical path", () => {
   expect(forecastRun(diamond, 8).criticalPath).toEqual({ images: ["a", "c", "d"], seconds: 7 });
 });
 
-test("the cause is the image whose own input changed, with all that it takes along", () => {
+test("names the image with a changed input as the cause, with its dependents", () => {
   expect(forecastRun(diamond, 2).causes).toEqual([{ image: "a", dependents: 3 }]);
 });
 
-test("a dependency that is not built does not have to be waited for", () => {
+test("does not wait for a dependency that is not built", () => {
   const images = new Map([
     ["a", image("ledger", [], 50)],
     ["b", image("will", ["a"], 3)],
@@ -46,7 +48,7 @@ test("a dependency that is not built does not have to be waited for", () => {
   expect(forecastRun(images, 1)).toMatchObject({ seconds: 3, criticalPath: { images: ["b"], seconds: 3 } });
 });
 
-test("what was never recorded lasts as long as the middle one, and is counted", () => {
+test("takes the median for images without a record, and counts them", () => {
   const images = new Map([
     ["a", image("will", [], 4)],
     ["b", image("will", ["a"], null)],
@@ -54,7 +56,7 @@ test("what was never recorded lasts as long as the middle one, and is counted", 
   expect(forecastRun(images, 1)).toMatchObject({ seconds: 8, guessed: 1 });
 });
 
-test("where most was not recorded, no time is made up", () => {
+test("gives no time where most images have no record", () => {
   const found = forecastRun(new Map([["a", image("will", [], null)]]), 1);
   expect(found.seconds).toBeNull();
   expect(formatForecast(found, 1)).toBe(
@@ -62,7 +64,7 @@ test("where most was not recorded, no time is made up", () => {
   );
 });
 
-test("in words", () => {
+test("formats the forecast", () => {
   expect(formatForecast(forecastRun(diamond, 2), 2)).toBe(
     [
       "1 will build, 3 may be cut off, 0 from the ledger, 1 unchanged.",
@@ -76,7 +78,7 @@ test("in words", () => {
   );
 });
 
-test("a chain of 10,000 images is foretold without running out of stack", () => {
+test("forecasts a chain of 10,000 images without a stack overflow", () => {
   const chain = new Map<string, ForecastImage>();
   for (let number = 0; number < 10_000; number++) {
     chain.set(

@@ -56,7 +56,7 @@ const toml = `${toolFolder}/package.toml`;
 const dockerfile = small.text(recipe);
 const metadata = small.text(toml);
 
-describe("an image whose own inputs changed will be rebuilt, and says which", () => {
+describe("an image with changed inputs will be rebuilt, with its causes", () => {
   const patched = digestOf("new");
   const cases: [string, Record<string, string | null>, Record<string, [unknown, unknown]>][] = [
     [
@@ -107,7 +107,7 @@ describe("an image whose own inputs changed will be rebuilt, and says which", ()
     expect([added, removed, unchanged]).toEqual([[], [], ["core-base", "user-lone"]]);
   });
 
-  test("the version, with the arguments that are made of it", async () => {
+  test("lists the version and the arguments made from it", async () => {
     const { rebuild } = await planned(small, small.edited({ [toml]: metadata.replace("1.0", "1.1") }));
     expect(named(rebuild, "core-tool")?.causes.map(property)).toEqual([
       "version",
@@ -119,7 +119,7 @@ describe("an image whose own inputs changed will be rebuilt, and says which", ()
     ]);
   });
 
-  test("the mode of a file, which is a part of the context", async () => {
+  test("lists a file's mode as a part of the context", async () => {
     const files = new Map(small.content).set(`${toolFolder}/used.patch`, { mode: "100755", content: "old" });
     const { rebuild } = await planned(small, new MemoryTree(files));
     expect(named(rebuild, "core-tool")?.causes).toEqual([
@@ -150,7 +150,7 @@ test.each([
   ],
   ["a file that no instruction reads", { [`${toolFolder}/README`]: "other", [`${toolFolder}/NEWS`]: "" }],
   ["published digests", { "digests/core.txt": `${someHash} core-tool\n` }],
-])("nothing is rebuilt for %s", async (_, edit) => {
+])("plans no rebuild for %s", async (_, edit) => {
   const after = small.edited(edit);
   expect(after.content).not.toEqual(small.content);
   expect(await planned(small, after)).toEqual({
@@ -161,7 +161,7 @@ test.each([
   });
 });
 
-test("images that are new or gone are told apart, and what uses them is rebuilt", async () => {
+test("lists added and removed images, and rebuilds their dependents", async () => {
   const grown = small.edited({
     ...packageFiles("core/fresh"),
     [recipe]: `${dockerfile}COPY --from=stagex/core-fresh . /\n`,
@@ -179,7 +179,7 @@ test("images that are new or gone are told apart, and what uses them is rebuilt"
   expect(named(back.rebuild, "core-tool")?.causes.at(-1)).toMatchObject({ before: "unknown", after: null });
 });
 
-test("the path is the shortest from an image whose own inputs changed", async () => {
+test("gives the shortest path from an image with changed inputs of its own", async () => {
   const { rebuild } = await planned(
     small,
     small.edited({ "packages/core/base/Containerfile": "FROM scratch\n#\n" }),
@@ -196,7 +196,7 @@ test("the path is the shortest from an image whose own inputs changed", async ()
   ]);
 });
 
-describe("where both sides' digests are known", () => {
+describe("with the digests of both sides", () => {
   const [one, two] = [digestOf("one"), digestOf("two")];
   const edited = small.edited({ "packages/core/base/Containerfile": "FROM scratch\n#\n" });
   async function exactly(before: Record<string, Digest>, after: Record<string, Digest>) {
@@ -207,13 +207,13 @@ describe("where both sides' digests are known", () => {
     return plan.rebuild.map(({ name, certainty, causes, path }) => ({ name, certainty, causes, path }));
   }
 
-  test("equal digests end it", async () => {
+  test("cuts off the rebuild at equal digests", async () => {
     expect((await exactly({ "core-base": one }, { "core-base": one })).map(({ name }) => name)).toEqual([
       "core-base",
     ]);
   });
 
-  test("other digests make it certain, with both of them as the cause", async () => {
+  test("makes a rebuild certain at different digests, with both as the cause", async () => {
     const [, tool, app] = await exactly({ "core-base": one }, { "core-base": two });
     expect(tool).toEqual({
       name: "core-tool",
@@ -224,22 +224,22 @@ describe("where both sides' digests are known", () => {
     expect(app).toMatchObject({ name: "user-app", certainty: "may" });
   });
 
-  test("one side alone proves nothing", async () => {
+  test("keeps a rebuild uncertain with one side's digest alone", async () => {
     const [, tool] = await exactly({ "core-base": one }, {});
     expect(tool).toMatchObject({ certainty: "may", causes: [{ before: one, after: "unknown" }] });
   });
 
-  test("of several causes those that are certain count, and of several ways those that can be gone", async () => {
+  test("takes only certain causes, and only paths through images that are rebuilt", async () => {
     const rebuilds = await exactly(
       { "core-base": one, "core-tool": one, "user-app": one },
       { "core-base": two, "core-tool": one, "user-app": two },
     );
-    // user-app is not built again, so a digest that somebody claims for it is no cause.
+    // user-app is not built again, so its digest, whatever the ledger claims, is no cause.
     expect(rebuilds.map(({ name }) => name)).toEqual(["core-base", "core-tool"]);
   });
 });
 
-test("properties are named as the provider's diff names them", async () => {
+test("names properties like the provider's diff", async () => {
   const names = ["one.tar", "plain", "a-b", "_x1", 'quo"te'];
   const sources = (version: string) =>
     names.map(

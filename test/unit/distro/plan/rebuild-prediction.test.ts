@@ -22,15 +22,18 @@ beforeAll(async () => {
   before = await readTreeSource(seed);
 });
 
-/** What building every image of a tree gives: the key of each, and its digest. */
-type World = { readonly keys: ReadonlyMap<string, InputKey>; readonly digests: ReadonlyMap<string, Digest> };
+/** The input key and the digest of every image of a tree after a build. */
+type BuiltTree = {
+  readonly keys: ReadonlyMap<string, InputKey>;
+  readonly digests: ReadonlyMap<string, Digest>;
+};
 
 /**
- * Builds a tree as `up` would, without the building: each image in its turn from the digests of the others, and its
- * bytes a function of its input key. Some come out the same whatever they are built from: then its dependents are not
- * built again.
+ * Simulates `up` for a tree: each image in its turn, from the digests of its dependencies. Its
+ * bytes are a function of its input key. Stable images keep their bytes whatever they are built
+ * from, so their dependents are not built again.
  */
-function build({ images }: Tree, stable: (name: string) => boolean): World {
+function build({ images }: Tree, stable: (name: string) => boolean): BuiltTree {
   const keys = new Map<string, InputKey>();
   const digests = new Map<string, Digest>();
   for (const [name, plan] of images) {
@@ -47,10 +50,10 @@ function build({ images }: Tree, stable: (name: string) => boolean): World {
   return { keys, digests };
 }
 
-/** A tree with what a ledger that holds these worlds knows of it. */
-async function sideOf(tree: Tree, worlds: readonly World[]): Promise<ComparedTree> {
+/** Returns a tree with the digests that a ledger of these builds predicts. */
+async function sideOf(tree: Tree, builds: readonly BuiltTree[]): Promise<ComparedTree> {
   const ledger = new Map(
-    worlds.flatMap(({ keys, digests }) => [...keys].map(([name, key]) => [key, digests.get(name)] as const)),
+    builds.flatMap(({ keys, digests }) => [...keys].map(([name, key]) => [key, digests.get(name)] as const)),
   );
   const lookup = async (key: InputKey) => {
     const digest = ledger.get(key);
@@ -71,13 +74,13 @@ function called({ rebuild }: RebuildPlan, certainty?: string): string[] {
 
 async function readable(edited: MemoryTree): Promise<Tree | undefined> {
   return readTreeSource(edited).catch((error) => {
-    // An edit may take away what another image is built from.
+    // An edit may remove a dependency of another image.
     if (error instanceof TreeError) return undefined;
     throw error;
   });
 }
 
-test("what is built is what was foretold, whatever is edited", async () => {
+test("predicts the images that are built, after any edits", async () => {
   const seen = { trees: 0, built: 0, cutOff: 0, names: new Set<string>() };
   const property = fc.asyncProperty(
     editsOf(seed, { ...idleChanges, ...realChanges }),
@@ -114,14 +117,17 @@ test("what is built is what was foretold, whatever is edited", async () => {
     },
   );
   await fc.assert(property, { numRuns: runs });
-  // It is no proof if nothing happened.
+  // The test proves nothing unless some images were built.
   expect(seen.trees).toBe(runs);
   expect(seen.built).toBeGreaterThan(runs);
   expect(seen.cutOff).toBeGreaterThan(runs / 10);
   expect([...seen.names].sort()).toEqual([...Object.keys(idleChanges), ...Object.keys(realChanges)].sort());
 }, 120_000);
 
-/** Each path leads from an image with causes of its own to the image, each built from the one before it. */
+/**
+ * Checks that a path leads from an image with causes of its own to the image, each built from the
+ * one before it.
+ */
 function expectPaths({ rebuild }: RebuildPlan, old: Tree, current: Tree): void {
   const byName = new Map(rebuild.map((one) => [one.name, one]));
   for (const { name, path, causes } of rebuild) {
@@ -136,7 +142,7 @@ function expectPaths({ rebuild }: RebuildPlan, old: Tree, current: Tree): void {
   }
 }
 
-test("edits that no build reads rebuild nothing", async () => {
+test("plans no rebuild for edits that builds do not read", async () => {
   const property = fc.asyncProperty(editsOf(seed, idleChanges), async ({ edited }) => {
     const plan = planRebuild(await sideOf(before, []), await sideOf(await readTreeSource(edited), []));
     expect([plan.rebuild, plan.added, plan.removed]).toEqual([[], [], []]);

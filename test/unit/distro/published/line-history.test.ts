@@ -22,23 +22,23 @@ diff --git a/digests/core.txt b/digests/core.txt
 
 const writersOf = async (text: string) => await readLineHistory(async () => text, second);
 
-test("a line was written by the commit that has added it", async () => {
+test("names the commit that added a line", async () => {
   const writers = await writersOf(log);
   expect([writers(line("a")), writers(line("b")), writers(line("c"))]).toEqual([[first], [second], [second]]);
 });
 
-test("a commit that only moved a line did not write it", async () => {
+test("leaves out a commit that only moved a line", async () => {
   const writers = await writersOf(`${log.slice(0, log.indexOf(`commit ${first}`))}+${line("a")}\n`);
   expect(writers(line("a"))).toEqual([]);
 });
 
-test("nothing in a file begins a commit, and what is no digest is not kept", async () => {
+test("takes no content for a commit, and keeps only digests", async () => {
   const writers = await writersOf(log);
   expect(writers("junk")).toEqual([]);
   expect(writers("junk\rcommit --injected")).toEqual([]);
 });
 
-test("millions of lines take a moment", async () => {
+test("reads millions of lines within its time limit", async () => {
   const began = performance.now();
   await writersOf(`commit ${first}\n${"+x\n".repeat(4_000_000)}`);
   expect(performance.now() - began).toBeLessThan(8000);

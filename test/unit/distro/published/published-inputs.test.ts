@@ -24,8 +24,8 @@ function published(): TreeHistory {
   return history;
 }
 
-/** The standing of each image, with what is known of those that they are built from; a doubt in its words. */
-async function standings(root: string, known: Record<string, Digest> = {}): Promise<Record<string, string>> {
+/** Returns the status of each image, given the known digests; or the doubt's text. */
+async function statusesOf(root: string, known: Record<string, Digest> = {}): Promise<Record<string, string>> {
   const tree = await readTree(root);
   const inputs = new PublishedInputs(tree, await findPublishedTree(tree, {}));
   const found: Record<string, InputsStatus | string> = {};
@@ -42,45 +42,45 @@ async function standings(root: string, known: Record<string, Digest> = {}): Prom
   return found;
 }
 
-const all = (standing: string) => ({
-  "core-lone": standing,
-  "core-seed": standing,
-  "core-stem": standing,
-  "core-leaf": standing,
+const all = (status: string) => ({
+  "core-lone": status,
+  "core-seed": status,
+  "core-stem": status,
+  "core-leaf": status,
 });
 
-describe("the inputs of an image are the published ones", () => {
-  test("in the tree as it was published, whatever has been committed beside it", async () => {
+describe("the inputs of an image are published", () => {
+  test("in the published tree, whatever else is committed later", async () => {
     const history = published();
-    expect(await standings(history.root)).toEqual(all("published"));
+    expect(await statusesOf(history.root)).toEqual(all("published"));
     history.commit({ README: "x" });
-    expect(await standings(history.root)).toEqual(all("published"));
+    expect(await statusesOf(history.root)).toEqual(all("published"));
   });
 
-  test("where a description or another mirror is all that changed", async () => {
+  test("where only a description or a mirror changed", async () => {
     const history = published();
     history.write(packageFiles("core/seed", { toml: 'version = "1.0"\nlicense = "MIT"\n' }));
-    expect(await standings(history.root)).toEqual(all("published"));
+    expect(await statusesOf(history.root)).toEqual(all("published"));
   });
 
-  test("where what it is built from changed, and came out with its published digest", async () => {
+  test("where a changed dependency has its published digest", async () => {
     const history = published();
     history.commit(packageFiles("core/seed", { containerfile: "FROM scratch\n# A comment.\n" }));
     const changed = { ...all("published"), "core-seed": "changed" };
-    expect(await standings(history.root)).toEqual({ ...changed, "core-stem": "open", "core-leaf": "open" });
+    expect(await statusesOf(history.root)).toEqual({ ...changed, "core-stem": "open", "core-leaf": "open" });
     const same = { "core-seed": digestOf("core-seed"), "core-stem": digestOf("core-stem") };
-    expect(await standings(history.root, same)).toEqual(changed);
+    expect(await statusesOf(history.root, same)).toEqual(changed);
     const other = { ...same, "core-seed": digestOf("other") };
-    expect(await standings(history.root, other)).toEqual({ ...changed, "core-stem": "changed" });
+    expect(await statusesOf(history.root, other)).toEqual({ ...changed, "core-stem": "changed" });
   });
 
-  test("where nobody has published what it is built from, as long as that is as it was", async () => {
+  test("where an unpublished dependency has unchanged inputs", async () => {
     const history = new TreeHistory();
     history.commit({ ...files, "digests/core.txt": ["core-leaf", "core-stem"].map(line).join("") });
     const known = { "core-seed": digestOf("any"), "core-stem": digestOf("core-stem") };
-    expect((await standings(history.root, known))["core-stem"]).toBe("published");
+    expect((await statusesOf(history.root, known))["core-stem"]).toBe("published");
     history.write(packageFiles("core/seed", { containerfile: "FROM scratch\n# A comment.\n" }));
-    expect((await standings(history.root, known))["core-stem"]).toBe("changed");
+    expect((await statusesOf(history.root, known))["core-stem"]).toBe("changed");
   });
 });
 
@@ -100,29 +100,29 @@ describe("where the last commit that changed digests/ changed an image's inputs,
     return `${folder}/clone`;
   };
 
-  test("the inputs that its line was written with are the published ones as well", async () => {
+  test("accepts the inputs of the commit that wrote its line as published", async () => {
     const history = published();
     history.commit({ ...remark, ...withLone("other") });
-    expect((await standings(history.root))["core-seed"]).toBe("published");
+    expect((await statusesOf(history.root))["core-seed"]).toBe("published");
     history.commit(packageFiles("core/seed"));
-    expect((await standings(history.root))["core-seed"]).toBe("published");
+    expect((await statusesOf(history.root))["core-seed"]).toBe("published");
     history.write(packageFiles("core/seed", { containerfile: "FROM scratch\n# Another.\n" }));
-    expect((await standings(history.root))["core-seed"]).toBe("changed");
+    expect((await statusesOf(history.root))["core-seed"]).toBe("changed");
   });
 
-  test("so they are where that commit moved its line, or wrote it a second time", async () => {
+  test("accepts them where that commit moved its line, or wrote it again", async () => {
     const history = published();
     const reversed = files["digests/core.txt"].trimEnd().split("\n").reverse().join("\n");
     history.commit({ ...remark, "digests/core.txt": `${reversed}\n` });
     history.commit(packageFiles("core/seed"));
-    expect((await standings(history.root))["core-seed"]).toBe("published");
+    expect((await statusesOf(history.root))["core-seed"]).toBe("published");
     history.commit({ "digests/core.txt": files["digests/core.txt"].replace(line("core-seed"), "") });
     history.commit({ ...remark, "digests/core.txt": files["digests/core.txt"] });
     history.commit(packageFiles("core/seed"));
-    expect((await standings(history.root))["core-seed"]).toBe("published");
+    expect((await statusesOf(history.root))["core-seed"]).toBe("published");
   });
 
-  test("a clone that does not reach back to what wrote its line says so, and holds it", async () => {
+  test("gives a doubt, and the status published, in a clone without the commit that wrote its line", async () => {
     const history = published();
     history.commit({ README: "x" });
     history.commit({ ...remark, ...withLone("other") });
@@ -131,37 +131,37 @@ describe("where the last commit that changed digests/ changed an image's inputs,
       writeInto(shallow, { [path]: text });
     const tree = await readTree(shallow);
     const inputs = new PublishedInputs(tree, await findPublishedTree(tree, {}));
-    const told = await inputs.statuses(new Map(), async () => undefined);
-    expect(told.get("core-seed")).toBe("published");
+    const statuses = await inputs.statuses(new Map(), async () => undefined);
+    expect(statuses.get("core-seed")).toBe("published");
     expect(inputs.doubt("core-seed")).toContain("fetch --unshallow --tags");
     expect(inputs.doubt("core-lone")).toBeUndefined();
   });
 });
 
-describe("whose inputs they are can't be told, with how to mend it", () => {
+describe("the status is unknown, with the fix", () => {
   test("without a repository", async () => {
-    const said = await standings(writtenFolder(files));
-    expect(said["core-seed"]).toContain("is in no git repository; use a clone");
+    const statuses = await statusesOf(writtenFolder(files));
+    expect(statuses["core-seed"]).toContain("is in no git repository; use a clone");
   });
 
-  test("of digests that were never committed", async () => {
+  test("for digests that were never committed", async () => {
     const history = new TreeHistory();
     const { "digests/core.txt": digests, ...packages } = files;
     history.commit(packages);
     history.write({ "digests/core.txt": digests });
-    expect((await standings(history.root))["core-seed"]).toContain("commit digests/");
+    expect((await statusesOf(history.root))["core-seed"]).toContain("commit digests/");
   });
 
-  test("of a line that was changed by hand, and of that alone", async () => {
+  test("only for the line that was changed by hand", async () => {
     const history = published();
     const digests = files["digests/core.txt"].replace(hexOf(digestOf("core-seed")), hexOf(digestOf("x")));
     history.write({ "digests/core.txt": digests });
-    const said = await standings(history.root);
-    expect(said["core-seed"]).toContain("its line in digests/core.txt is not that of commit");
-    expect(said["core-stem"]).toBe("published");
+    const statuses = await statusesOf(history.root);
+    expect(statuses["core-seed"]).toContain("its line in digests/core.txt is not that of commit");
+    expect(statuses["core-stem"]).toBe("published");
   });
 
-  test("in a shallow clone that does not reach back, but for one of a release", async () => {
+  test("in a shallow clone without the commit, except at a release's tag", async () => {
     const history = published();
     history.commit(packageFiles("core/seed", { containerfile: "FROM scratch\n# A comment.\n" }));
     const shallow = (): string => {
@@ -170,27 +170,30 @@ describe("whose inputs they are can't be told, with how to mend it", () => {
       execFileSync("git", [...options, `${folder}/clone`], { stdio: "ignore" });
       return `${folder}/clone`;
     };
-    expect((await standings(shallow()))["core-seed"]).toContain("fetch --unshallow --tags");
+    expect((await statusesOf(shallow()))["core-seed"]).toContain("fetch --unshallow --tags");
     history.git("tag", "2026.03.0");
-    expect(await standings(shallow())).toEqual(all("published"));
+    expect(await statusesOf(shallow())).toEqual(all("published"));
   });
 });
 
-test("another digest that is said of an unchanged image makes nothing that is built from it new", async () => {
+test("ignores a forged digest of an unchanged image for its dependents", async () => {
   const history = published();
   history.write(
     packageFiles("core/stem", { containerfile: `${from("core-seed").containerfile}# A comment.\n` }),
   );
   const tree = await readTree(history.root);
   const inputs = new PublishedInputs(tree, await findPublishedTree(tree, {}));
-  const told = async (known: Record<string, Digest>) =>
+  const statusesWith = async (known: Record<string, Digest>) =>
     Object.fromEntries(await inputs.statuses(new Map(Object.entries(known)), async () => undefined));
   const forged = { "core-seed": digestOf("forged"), "core-lone": digestOf("forged") };
   const unchanged = { "core-seed": "published", "core-lone": "published", "core-stem": "changed" };
-  expect(await told(forged)).toEqual({ ...unchanged, "core-leaf": "open" });
-  expect(await told({ "core-stem": digestOf("core-stem") })).toEqual({
+  expect(await statusesWith(forged)).toEqual({ ...unchanged, "core-leaf": "open" });
+  expect(await statusesWith({ "core-stem": digestOf("core-stem") })).toEqual({
     ...unchanged,
     "core-leaf": "published",
   });
-  expect(await told({ "core-stem": digestOf("other") })).toEqual({ ...unchanged, "core-leaf": "changed" });
+  expect(await statusesWith({ "core-stem": digestOf("other") })).toEqual({
+    ...unchanged,
+    "core-leaf": "changed",
+  });
 });

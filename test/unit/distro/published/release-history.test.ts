@@ -4,13 +4,16 @@ import { predict, readRelease, releaseNames } from "../../../oracle/prediction.t
 import { TreeHistory } from "../../../support/builders/tree-history.ts";
 import { packageFiles } from "../../../support/builders/written-tree.ts";
 
-/** `digests/core.txt` of images that each have some text for content. */
+/** Formats `digests/core.txt` of images with these contents. */
 function published(texts: Readonly<Record<string, string>>): Record<string, string> {
   const lines = Object.entries(texts).map(([name, text]) => `${hexOf(digestOf(text))} core-${name}\n`);
   return { "digests/core.txt": lines.join("") };
 }
 
-/** core-seed < core-tool < core-app; core-lone is built from nothing. Each release is what was published of a change. */
+/**
+ * core-seed < core-tool < core-app; core-lone has no dependencies. Each release publishes the
+ * digests of one change.
+ */
 function someReleases(...releases: readonly Readonly<Record<string, string | null>>[]): TreeHistory {
   const history = new TreeHistory();
   history.write({
@@ -35,7 +38,7 @@ const comment = { "packages/core/seed/Containerfile": "FROM scratch\n# why\n" };
 const first = { seed: "a", tool: "a", app: "a", lone: "a" };
 
 describe("a history of releases made here", () => {
-  test("a change that goes through all, and one that is cut off at once", async () => {
+  test("counts a change that reaches all dependents, and one that is cut off at once", async () => {
     const history = someReleases(
       published(first),
       { ...comment, ...published({ ...first, seed: "b", tool: "b" }) },
@@ -56,7 +59,7 @@ describe("a history of releases made here", () => {
     ]);
   });
 
-  test("images that come and go are not in both", async () => {
+  test("leaves added and removed images out of the comparison", async () => {
     const { lone: _, ...kept } = first;
     const history = someReleases(published(first), {
       ...packageFiles("core/fresh"),
@@ -67,14 +70,14 @@ describe("a history of releases made here", () => {
     expect(await steps(history)).toMatchObject([{ images: 4, inBoth: 3, changed: 0, called: 0 }]);
   });
 
-  test("a digest that changed without a reason is missed, and both digests of the key are counted", async () => {
+  test("reports a digest that changed without a cause as missed, and as a contradiction", async () => {
     const history = someReleases(published(first), published({ ...first, lone: "b" }));
     expect(await steps(history)).toMatchObject([
       { missed: ["core-lone"], contradictions: 1, changed: 1, called: 0 },
     ]);
   });
 
-  test("where the older release published digests of indexes, they are judged by the manifests in them", async () => {
+  test("compares an older release's digests of indexes by the manifests in them", async () => {
     const indexAround = (manifest: string) =>
       JSON.stringify(
         {

@@ -32,7 +32,7 @@ function imagesIn({ records }: ReleaseRecords): string[] {
   return records.map(({ image }) => image).sort();
 }
 
-test("every published image has a record, and with them every digest is known without a build", async () => {
+test("creates a record for every published image, from which all digests follow without a build", async () => {
   const images = ["core-seed", "core-tool", "core-app"];
   const files = {
     ...packageFiles("core/seed"),
@@ -40,11 +40,11 @@ test("every published image has a record, and with them every digest is known wi
     ...packageFiles("core/app", from("core-tool", "core-seed")),
   };
   const release = await released(files, images);
-  const said = await createReleaseRecords(release, nothingKnown);
-  expect(imagesIn(said)).toEqual([...images].sort());
-  expect(said.skipped).toEqual([]);
-  expect(said.gone).toEqual([]);
-  expect(said.records[0]).toMatchObject({
+  const imported = await createReleaseRecords(release, nothingKnown);
+  expect(imagesIn(imported)).toEqual([...images].sort());
+  expect(imported.skipped).toEqual([]);
+  expect(imported.gone).toEqual([]);
+  expect(imported.records[0]).toMatchObject({
     image: "core-seed",
     digests: { index: null, platforms: { "linux/amd64": digestOf("core-seed") } },
     builder: { id: "release-2026.03.0", facts: null },
@@ -54,52 +54,52 @@ test("every published image has a record, and with them every digest is known wi
   });
 
   const ledger = new Ledger(join(await scratchFolder(), "ledger"));
-  for (const record of said.records) await ledger.append(record);
+  for (const record of imported.records) await ledger.append(record);
   const lookup = async (key: Parameters<Ledger["lookUp"]>[0]) => (await ledger.lookUp(key)).digests;
   const known = await predictDigests(release.tree.images, lookup);
   expect(Object.fromEntries(known)).toEqual(Object.fromEntries(images.map((name) => [name, digestOf(name)])));
 });
 
-test("what is not published is left out, and what is built from it; what is built from that is not", async () => {
+test("leaves out an unpublished image and its direct dependents only", async () => {
   const files = {
     ...packageFiles("core/seed"),
     ...packageFiles("core/tool", from("core-seed")),
     ...packageFiles("core/app", from("core-tool")),
   };
-  const said = await createReleaseRecords(
+  const imported = await createReleaseRecords(
     await released(files, ["core-tool", "core-app", "core-old"]),
     nothingKnown,
   );
-  expect(said.skipped).toEqual([
+  expect(imported.skipped).toEqual([
     { image: "core-seed", why: "not published", dependencies: [] },
     { image: "core-tool", why: "dependency not published", dependencies: ["core-seed"] },
   ]);
-  expect(imagesIn(said)).toEqual(["core-app"]);
-  expect(said.gone).toEqual(["core-old"]);
+  expect(imagesIn(imported)).toEqual(["core-app"]);
+  expect(imported.gone).toEqual(["core-old"]);
 });
 
-test("an image for several platforms is known by its first; what is built from it is left out, as its index is not published", async () => {
+test("records the first of several platforms, and leaves out dependents without a published index", async () => {
   const files = {
     ...packageFiles("core/seed", onTwoPlatforms),
     ...packageFiles("core/tool", from("core-seed")),
   };
   const release = await released(files, ["core-seed", "core-tool"]);
-  const said = await createReleaseRecords(release, nothingKnown);
-  expect(said.records.map(({ image, digests }) => [image, digests.platforms])).toEqual([
+  const imported = await createReleaseRecords(release, nothingKnown);
+  expect(imported.records.map(({ image, digests }) => [image, digests.platforms])).toEqual([
     ["core-seed", { "linux/amd64": digestOf("core-seed") }],
   ]);
-  expect(said.skipped).toEqual([
+  expect(imported.skipped).toEqual([
     { image: "core-tool", why: "index not published", dependencies: ["core-seed"] },
   ]);
 
-  const seed = said.records[0]?.inputKey;
+  const seed = imported.records[0]?.inputKey;
   const known = { index: digestOf("index"), platforms: {} };
   const more = await createReleaseRecords(release, async (key) => (key === seed ? known : null));
   expect(imagesIn(more)).toEqual(["core-seed", "core-tool"]);
   expect(more.skipped).toEqual([]);
 });
 
-test("where the other platforms' digests and the index's are published too, the record has them, and its dependents one", async () => {
+test("records all platforms and the index where they are published, and then the dependents", async () => {
   const files = {
     ...packageFiles("core/seed", onTwoPlatforms),
     ...packageFiles("core/tool", from("core-seed")),
@@ -110,9 +110,12 @@ test("where the other platforms' digests and the index's are published too, the 
     "digests/linux-arm64/core.txt": line("arm"),
     "digests/index/core.txt": line("index"),
   };
-  const said = await createReleaseRecords(await released(whole, ["core-seed", "core-tool"]), nothingKnown);
-  expect(said.skipped).toEqual([]);
-  expect(said.records[0]?.digests).toEqual({
+  const imported = await createReleaseRecords(
+    await released(whole, ["core-seed", "core-tool"]),
+    nothingKnown,
+  );
+  expect(imported.skipped).toEqual([]);
+  expect(imported.records[0]?.digests).toEqual({
     index: digestOf("index"),
     platforms: { "linux/amd64": digestOf("core-seed"), "linux/arm64": digestOf("arm") },
   });
@@ -124,7 +127,7 @@ test("where the other platforms' digests and the index's are published too, the 
   });
 });
 
-test("the digests of a checkout are of the commit that last changed them, whatever came after", async () => {
+test("finds the commit that last changed the digests, whatever came after", async () => {
   const root = trackedTree(packageFiles("core/seed"));
   const commit = (message: string): string => {
     git(root, "add", "--all");
@@ -158,6 +161,6 @@ test.each([
   ["2025.10.0", true],
   ["2026.03.0", true],
   ["v1", true],
-])("whether %s publishes the digests of manifests: %s", (name, expected) => {
+])("hasManifestDigests of %s is %s", (name, expected) => {
   expect(hasManifestDigests(name)).toBe(expected);
 });

@@ -71,7 +71,7 @@ describe("dependencies", () => {
       ["core-a:5"],
     ],
     ["an indented directive", " # escape=`\nFROM `\n stagex/core-a\n", ["core-a:2"]],
-    // What is no directive ends them: the next is a comment, and a backslash continues lines.
+    // An unknown directive ends them: the next one is a comment, and a backslash continues lines.
     [
       "another comment before a directive",
       "# author=me\n# escape=`\nFROM \\\n stagex/core-a\n",
@@ -88,7 +88,7 @@ describe("dependencies", () => {
     expect(dependenciesOf(text)).toEqual(expected);
   });
 
-  test("a build argument goes before the ARG's default", () => {
+  test("take a build argument before the ARG's default", () => {
     expect(dependenciesOf("ARG base=core-a\nFROM stagex/${base}\n", { base: "core-b" })).toEqual([
       "core-b:2",
     ]);
@@ -109,7 +109,7 @@ describe("dependencies", () => {
     expect(dependenciesOf(text)).toEqual([]);
   });
 
-  test("what only looks like a heredoc does not swallow the rest", () => {
+  test("include instructions after text that only looks like a heredoc", () => {
     const after = "\nCOPY --from=stagex/core-a . /\n";
     for (const line of [
       "RUN echo $((1<<2))",
@@ -123,20 +123,20 @@ describe("dependencies", () => {
     }
   });
 
-  test("the longest line that BuildKit reads is read", () => {
+  test("include those of the longest line that BuildKit reads", () => {
     expect(dependenciesOf(`FROM scratch\nRUN ${"x".repeat(65_531)}\nFROM stagex/core-a\n`)).toEqual([
       "core-a:3",
     ]);
   });
 
-  test("a file without end of what is wrong has a hundred problems", () => {
+  test("are limited to a hundred problems of a file", () => {
     const text = `FROM scratch\n${"RUM x\n".repeat(500)}`;
     expect(() => parseContainerfile(file, text)).toThrow(
       expect.objectContaining({ problems: expect.objectContaining({ length: 100 }) }),
     );
   });
 
-  test("the end of a heredoc may be indented by tabs after <<- alone", () => {
+  test("allow tabs before the end of a heredoc only after <<-", () => {
     const text = (dash: string) => `FROM scratch\nRUN <<${dash}E\n\tE\nE\nFROM stagex/core-a\n`;
     expect(dependenciesOf(text(""))).toEqual(["core-a:5"]);
     expect(problemOf(text("-"))).toMatchObject({ line: 4, found: '"E"' });
@@ -144,7 +144,7 @@ describe("dependencies", () => {
 });
 
 describe("stages and other images", () => {
-  test("stages, their numbers, the sources and refused images are no dependencies", () => {
+  test("do not count stages, their numbers, the sources and refused images as dependencies", () => {
     const pinned = `debian@sha256:${"0".repeat(64)}`;
     const text = `FROM scratch AS Build\nFROM build AS next\nCOPY --from=BUILD . /\nCOPY --from=0 . /
 COPY --from=last . /\nCOPY --from=fetch x /\nFROM ${pinned} AS last\n`;
@@ -157,7 +157,7 @@ COPY --from=last . /\nCOPY --from=fetch x /\nFROM ${pinned} AS last\n`;
     ]);
   });
 
-  test("a stage chosen by the platform", () => {
+  test("accept a stage that is chosen by the platform", () => {
     const text = "FROM scratch AS build-amd64\nFROM scratch AS build-arm64\nFROM build-${TARGETARCH}\n";
     expect(dependenciesOf(text)).toEqual([]);
   });
@@ -213,7 +213,7 @@ COPY --from=last . /\nCOPY --from=fetch x /\nFROM ${pinned} AS last\n`;
     expect(problemOf(text)).toMatchObject({ file, line, found });
   });
 
-  test("the nearest stage and instruction are named", () => {
+  test("name the nearest stage and instruction", () => {
     expect(problemOf("FROM scratch AS build\nCOPY --from=biuld . /\n")?.allowed).toContain(
       "is the stage build meant?",
     );
@@ -239,12 +239,12 @@ describe("reads", () => {
   });
 });
 
-test("args are those that some ARG declares", () => {
+test("lists the arguments that some ARG declares", () => {
   const text = "ARG A=1 B\nFROM scratch\nARG VERSION\nENV C=1\n";
   expect([...parseContainerfile(file, text).args]).toEqual(["A", "B", "VERSION"]);
 });
 
-test("whatever the text, it parses or says what is wrong with it", () => {
+test("parses any text, or throws a TreeError", () => {
   const words = [
     "FROM",
     "scratch",
@@ -279,17 +279,21 @@ test("whatever the text, it parses or says what is wrong with it", () => {
   );
 });
 
-describe("whose programs a build runs", () => {
+describe("the platforms of the programs that a build runs", () => {
   const arm = ["linux/arm64"];
   test.each([
     ["the target's", "FROM scratch\nRUN x\n", ["target"]],
-    ["nobody's, of files alone", "FROM --platform=linux/386 stagex/core-a\nCOPY a /\nWORKDIR /b\n", []],
+    ["none, of files alone", "FROM --platform=linux/386 stagex/core-a\nCOPY a /\nWORKDIR /b\n", []],
     ["those of a stage with a platform", "FROM --platform=linux/386 stagex/core-a\nRUN x\n", ["linux/386"]],
     ["in small letters, in quotes", 'from --platform="LINUX/386" stagex/core-a\nrun x\n', ["linux/386"]],
     ["named by an argument", "ARG P=linux/386\nFROM --platform=$P stagex/core-a\nRUN x\n", ["linux/386"]],
     ["the target's, by name", "FROM --platform=$TARGETPLATFORM stagex/core-a\nRUN x\n", ["target"]],
     ["the builder's own", "FROM --platform=${BUILDPLATFORM} stagex/core-a\nRUN x\n", ["builder"]],
-    ["scratch is for the target, whatever it says", "FROM --platform=linux/386 scratch\nRUN x\n", ["target"]],
+    [
+      "the target's for scratch, whatever its platform",
+      "FROM --platform=linux/386 scratch\nRUN x\n",
+      ["target"],
+    ],
     [
       "those of a stage below",
       "FROM --platform=linux/386 stagex/core-a AS a\nFROM --platform=linux/amd64 a\nRUN x\n",
@@ -316,28 +320,32 @@ describe("whose programs a build runs", () => {
       ["linux/386", "target"],
     ],
     [
-      "any that the target may choose",
+      "those of any stage that the target may choose",
       "FROM --platform=linux/386 stagex/core-a AS b-arm64\nFROM scratch AS b-amd64\nFROM b-${TARGETARCH}\nRUN x\n",
       ["linux/386", "target"],
     ],
-    ["those of a base that is for nothing else", "FROM stagex/core-i386\nRUN x\n", ["linux/386", "target"]],
+    [
+      "those of a base that is for one platform only",
+      "FROM stagex/core-i386\nRUN x\n",
+      ["linux/386", "target"],
+    ],
   ])("%s", (_, text, runs) => {
     const only = (image: string) => (image === "core-i386" ? ["linux/386"] : undefined);
     expect(runPlatformsOf(parseContainerfile(file, text), null, arm, only)).toEqual(runs);
   });
 
-  test("a base that is for nothing else is no other platform for an image of that one", () => {
+  test("do not include a base's only platform where it is the image's own", () => {
     const parsed = parseContainerfile(file, "FROM stagex/core-i386\nRUN x\n");
     expect(runPlatformsOf(parsed, null, ["linux/386"], () => ["linux/386"])).toEqual(["target"]);
   });
 
-  test("a builder has to run the target's for the target, and nothing for itself", () => {
+  test("require the target's from a builder, but not the builder's own", () => {
     const runs = ["builder", "linux/386", "target"];
     expect(platformsToRun({ runs }, ["linux/arm64", "linux/386"])).toEqual(["linux/386", "linux/arm64"]);
   });
 });
 
-describe("a variable of a FROM that BuildKit may read otherwise", () => {
+describe("a variable of a FROM that BuildKit may read differently", () => {
   const hidden = "FROM scratch AS s\nRUN --mount=type=cache,target=/c x\n";
   const shown = "FROM scratch AS stail\n";
   const end = "COPY a /b\n";
@@ -346,12 +354,12 @@ describe("a variable of a FROM that BuildKit may read otherwise", () => {
     ["an open quote in an ARG", "ARG A=s\nARG B='x A=stail\n", "FROM ${A}\n"],
     ["a name that is a number or a sign", "", "FROM s${--tail}\n"],
     ["a name of JavaScript's own", "ARG valueOf\n", "FROM s${valueOf+tail}\n"],
-  ])("%s: every stage is looked at, or none is taken", (_, args, from) => {
+  ])("inspects every stage, or rejects the file: %s", (_, args, from) => {
     const text = `${args}${shown}${hidden}${from}${end}`;
-    const told = () => refusalsOf(parseContainerfile(file, text), null).length;
+    const countRefusals = () => refusalsOf(parseContainerfile(file, text), null).length;
     let refusals: number;
     try {
-      refusals = told();
+      refusals = countRefusals();
     } catch (error) {
       expect(error).toBeInstanceOf(TreeError);
       return;
@@ -359,7 +367,7 @@ describe("a variable of a FROM that BuildKit may read otherwise", () => {
     expect(refusals).toBe(1);
   });
 
-  test("plain quotes in an ARG are read alike", () => {
+  test("reads plain quotes in an ARG as BuildKit does", () => {
     const text = `ARG A="core-a"\nARG B='x y'\nFROM stagex/\${A}\n`;
     expect(dependenciesOf(text)).toEqual(["core-a:3"]);
   });

@@ -86,20 +86,20 @@ describe("contextFiles", () => {
     "COPY x[[]1].txt /",
     "COPY **/*.patch /",
     "RUN --mount=target=/all true",
-  ])("all files, when in doubt: %s", (instruction) => {
+  ])("selects all files for %s", (instruction) => {
     expect(seen(instruction)).toEqual(all);
   });
 
-  test("a no-break space is part of a name", () => {
+  test("takes a no-break space for a part of a name", () => {
     expect(seen("COPY a\u00a0b /", ["a", "a\u00a0b", "b"])).toEqual(["a\u00a0b"]);
   });
 
-  test("the other escape character is none of a name", () => {
+  test("takes no escape character for a part of a name", () => {
     const escaped = parseContainerfile(recipe, "# escape=`\nFROM scratch\nCOPY a`.patch /\n");
     expect(contextFiles(files(["a.patch"]), escaped, null)).toHaveLength(1);
   });
 
-  test("a symbolic link may stand for any file", () => {
+  test("selects all files where a symbolic link may stand for any", () => {
     const link: TreeFile = { path: "link", mode: "120000" };
     const paths = contextFiles([...files(["a", "b"]), link], containerfile("COPY link/x /"), null).map(
       ({ path }) => path,
@@ -108,7 +108,7 @@ describe("contextFiles", () => {
     expect(contextFiles([...files(["a"]), link], containerfile("RUN true"), null)).toEqual([]);
   });
 
-  test("a file that is named plainly is never left out, whatever else is read", () => {
+  test("selects a plainly named file, whatever else is read", () => {
     const name = fc.stringMatching(/^[a-z.]{1,6}$/).filter((part) => part !== "." && part !== "..");
     const path = fc.array(name, { minLength: 1, maxLength: 3 }).map((parts) => parts.join("/"));
     fc.assert(
@@ -144,13 +144,13 @@ describe("contextFiles of a target", () => {
     "COPY --from=build-two / /",
   ];
 
-  test("are those that its stages read, the ones it starts from and copies from too", () => {
+  test("are those that its stages read, with the stages that it starts from and copies from", () => {
     expect(seenBy("package-one", ...two)).toEqual(["a", "b", ".dockerignore"]);
     expect(seenBy("package-two", ...two)).toEqual(["a", "c", ".dockerignore"]);
     expect(seenBy("base", ...two)).toEqual(["a", ".dockerignore"]);
   });
 
-  test("without a target it is the last stage's that count", () => {
+  test("are those of the last stage without a target", () => {
     expect(seenBy(null, ...two)).toEqual(["a", "c", ".dockerignore"]);
   });
 
@@ -190,12 +190,12 @@ describe("contextFiles of a target", () => {
       "a stage on the way",
       ["FROM scratch AS x", "COPY a /", "FROM x AS y", "FROM scratch AS z", "COPY --from=y / /", "FROM z"],
     ],
-  ])("%s leads to what it reads", (_, instructions) => {
+  ])("include the files that %s reads", (_, instructions) => {
     const target = instructions[0] === "FROM scratch AS t" ? "t" : null;
     expect(seenBy(target, ...instructions)).toEqual(["a", ".dockerignore"]);
   });
 
-  test("a link counts only where the target reads anything", () => {
+  test("include a link's folder only where the target reads anything", () => {
     const link: TreeFile = { path: "link", mode: "120000" };
     const read = (target: string) =>
       contextFiles([...files(["a", "b", "c"]), link], lines(...two, "FROM scratch AS package-none"), target);
@@ -210,7 +210,7 @@ describe("contextProblems", () => {
   }
 
   test.each(["COPY ../core/x /", "COPY a/../../x /", "RUN --mount=source=../x,target=/x true"])(
-    "%s leaves the folder",
+    "rejects %s, which leaves the folder",
     (instruction) => {
       expect(problems(instruction)).toMatchObject([
         { file: recipe, line: 3, allowed: "paths within packages/core/tool" },
@@ -218,12 +218,12 @@ describe("contextProblems", () => {
     },
   );
 
-  test("the command that mends it can be pasted, whatever the path is", () => {
+  test("quotes the path in the fix for the shell", () => {
     const [problem] = problems('COPY ["x; touch p #", "/"]');
     expect(problem?.fix).toBe("git add 'packages/core/tool/x; touch p #'");
   });
 
-  test("a plain path that git does not track", () => {
+  test("rejects a plain path that git does not track", () => {
     expect(problems("COPY new.patch /")).toEqual([
       {
         file: recipe,
@@ -243,7 +243,7 @@ describe("contextProblems", () => {
     "COPY ${X} /",
     "COPY *.none /",
     "COPY . /",
-  ])("%s is well", (instruction) => {
+  ])("accepts %s", (instruction) => {
     expect(problems(instruction)).toEqual([]);
   });
 });

@@ -23,11 +23,11 @@ test.each([
   expect(findFetchers(text)).toEqual([]);
 });
 
-test("finds further ones that are named", () => {
+test("finds the further fetchers that are given", () => {
   expect(findFetchers("make -j 4 deps", ["make deps"])).toEqual(["make deps"]);
 });
 
-test("takes time that grows with the text alone", () => {
+test("takes time linear in the text", () => {
   const started = performance.now();
   findFetchers("go -x ".repeat(20_000));
   expect(performance.now() - started).toBeLessThan(5_000);

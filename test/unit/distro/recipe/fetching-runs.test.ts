@@ -32,7 +32,7 @@ test("joins lines as BuildKit does, and keeps quotes", () => {
   ]);
 });
 
-test("takes a heredoc alone for the script, and others along", () => {
+test("takes a single heredoc for the script, and keeps others with the command", () => {
   const script = "\tset -e\n\t\tgo mod tidy\n";
   expect(wrapped(`FROM scratch\nRUN <<-EOF\n${script}EOF\nRUN <<'E F'\n${script}E F\n`)).toEqual([
     run(...sh, "set -e\ngo mod tidy\n"),
@@ -77,7 +77,7 @@ test.each([
   expect(() => wrapped(`FROM scratch\n${instruction}\n`)).toThrow(reason);
 });
 
-test("a target fetches where a stage of it does", () => {
+test("finds the fetching RUNs of a target's stages only", () => {
   const text =
     "FROM scratch AS a\nRUN go get x\nFROM scratch AS b\nRUN make\nFROM scratch AS c\nCOPY --from=a / /\n";
   const containerfile = parseContainerfile("Containerfile", text);

@@ -76,12 +76,12 @@ ${source("Part", `version = "7"\ngit_sha = "${"ab".repeat(20)}"\nmirrors = ["htt
     });
   });
 
-  test("a mirror that only others can ask makes no tree wrong", () => {
+  test("accepts a mirror that only others can reach", () => {
     const text = `${head}${source("x", 'mirrors = ["file:///srv/x.tar", "https://a.example/x.tar"]')}`;
     expect(parse(text).sources[0]?.mirrors).toEqual(["file:///srv/x.tar", "https://a.example/x.tar"]);
   });
 
-  test("a field that is nearly a known one is a slip, another unknown one is let through", () => {
+  test("rejects a misspelled field, and accepts other unknown ones", () => {
     expect(problemsOf(`${head}verison = "1"\n`)).toMatchObject([
       { file, line: 4, field: "package.verison", found: '"verison"' },
     ]);
@@ -179,7 +179,7 @@ ${source("Part", `version = "7"\ngit_sha = "${"ab".repeat(20)}"\nmirrors = ["htt
     expect(problem?.line).toBe(line);
   });
 
-  test("the same file name twice, and names that differ in case alone", () => {
+  test("rejects a file name used twice, and names that differ in case alone", () => {
     const mirrors = 'mirrors = ["https://a.example/x"]';
     expect(problemsOf(head + source("x", mirrors) + source("X", mirrors)).map(({ found }) => found)).toEqual([
       "X beside x",
@@ -187,7 +187,7 @@ ${source("Part", `version = "7"\ngit_sha = "${"ab".repeat(20)}"\nmirrors = ["htt
     ]);
   });
 
-  test("all problems of a file in one go", () => {
+  test("reports all problems of a file at once", () => {
     const text = `[package]\nname = 1\n${source("x", 'mirrors = [1]\nformt = "zip"')}`;
     expect(problemsOf(text).map(({ field }) => field)).toEqual([
       "sources.x.formt",
@@ -196,7 +196,7 @@ ${source("Part", `version = "7"\ngit_sha = "${"ab".repeat(20)}"\nmirrors = ["htt
     ]);
   });
 
-  test("what no build reads is a warning, whatever is wrong with it", () => {
+  test("warns of mistakes in fields that builds do not read", () => {
     const warnings: TreeProblem[] = [];
     const text = '[package]\nname = "tool"\nlicence = "MIT"\nwebsite = ["x"]\nsize = 9223372036854775807\n';
     expect(parsePackageToml("x", text, warnings)).toMatchObject({
@@ -214,7 +214,7 @@ ${source("Part", `version = "7"\ngit_sha = "${"ab".repeat(20)}"\nmirrors = ["htt
     ).toEqual(["package.platform"]);
   });
 
-  test("whatever the text, it parses or says what is wrong with it", () => {
+  test("parses any text, or throws a TreeError", () => {
     const word = fc.constantFrom(
       "[package]",
       "name",
@@ -245,7 +245,7 @@ ${source("Part", `version = "7"\ngit_sha = "${"ab".repeat(20)}"\nmirrors = ["htt
 });
 
 describe("fetched sources", () => {
-  test("expands with the source's version, else the package's", () => {
+  test("expand with the source's version, else the package's", () => {
     const toml = parse(`${head}version = "3.4"
 ${source("own", 'version = "1.2"\nfile = "own-{version}.zip"\nmirrors = ["https://a.example/{version_under}/{file}"]')}
 ${source("same", 'file = "same-{version_dash}.zip"\nmirrors = ["http://a.example/{version_major_minor}/x?f={file}"]')}
@@ -261,7 +261,7 @@ ${source("bare", 'mirrors = ["https://a.example/p/bare-{version}.tgz?a=b#c", "ht
 describe("buildArgsOf", () => {
   const mirrors = 'mirrors = ["https://a.example/{file}"]';
 
-  test("the forms of the version", () => {
+  test("includes the forms of the version", () => {
     expect(buildArgsOf(parse(`${head}version = "1.2.3-rc1"\n`), "1.2.3-rc1")).toEqual({
       VERSION: "1.2.3-rc1",
       VERSION_UNDER: "1_2_3-rc1",
@@ -272,11 +272,11 @@ describe("buildArgsOf", () => {
     });
   });
 
-  test("none without a version", () => {
+  test("is empty without a version", () => {
     expect(buildArgsOf(parse(head), null)).toEqual({});
   });
 
-  test("a source has arguments only with a version or a commit of its own", () => {
+  test("includes a source's arguments only with a version or a commit of its own", () => {
     const toml = parse(
       head +
         source("plain", 'mirrors = ["https://a.example/plain"]') +
@@ -290,14 +290,14 @@ describe("buildArgsOf", () => {
     });
   });
 
-  test("*_SOURCE has the source's version but the package's dashes, as StageX's generator writes it", () => {
+  test("writes *_SOURCE with the source's version but the package's dashes, as StageX's generator does", () => {
     const text = `${head}version = "9.8"\n${source("x", `version = "1.2"\nfile = "x-{version}-{version_dash}"\n${mirrors}`)}`;
     const toml = parse(text);
     expect(buildArgsOf(toml, "9.8")).toMatchObject({ X_VERSION: "1.2", X_SOURCE: "x-1.2-9-8" });
     expect(toml.resolvedSources[0]?.file).toBe("x-1.2-1-2");
   });
 
-  test("placeholders that the generator does not know are refused where it would expand them", () => {
+  test("rejects placeholders that the generator does not know where it would expand them", () => {
     const text = (version: string) =>
       `${head}version = "9.8"\n${source("x", `${version}file = "x-{version_major}"\n${mirrors}`)}`;
     expect(parse(text("")).resolvedSources[0]?.file).toBe("x-9");

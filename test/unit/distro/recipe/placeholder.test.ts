@@ -14,11 +14,11 @@ describe("versionForms", () => {
     });
   });
 
-  test('a one-part version has the major.minor "None", as StageX passes it', () => {
+  test('derives the major.minor "None" from a one-part version, as StageX does', () => {
     expect(versionForms("20240101").version_major_minor).toBe("None");
   });
 
-  test("dashes and underscores stand for the dots, the major for the start", () => {
+  test("replaces the dots by dashes or underscores, and takes the start as the major", () => {
     fc.assert(
       fc.property(fc.stringMatching(/^[0-9a-z]{1,4}(\.[0-9a-z]{1,4}){0,4}$/), (version) => {
         const forms = versionForms(version);
@@ -44,7 +44,7 @@ describe("expand", () => {
     },
   );
 
-  test("text without braces stays as it is, and a value is never expanded again", () => {
+  test("keeps text without braces, and expands values once only", () => {
     const plain = fc.string().filter((text) => !/[{}]/.test(text));
     fc.assert(
       fc.property(plain, plain, fc.string(), (before, after, value) => {

@@ -22,13 +22,13 @@ test("follows a chain to its end", () => {
   });
 });
 
-test("an unknown image is named once, with the nearest", () => {
+test("reports an unknown image once, with the nearest", () => {
   expect(resolved({ a: "from core-pyhton", b: "from a", "core-python": "3" }).problems).toEqual([
     'a: "core-pyhton": an image of the tree; the nearest is core-python',
   ]);
 });
 
-test("a cycle names its path, once", () => {
+test("reports a cycle once, with its path", () => {
   expect(resolved({ a: "from b", b: "from a", c: "from a" }).problems).toEqual([
     "a: the cycle a -> b -> a: a way to a package with a version",
   ]);

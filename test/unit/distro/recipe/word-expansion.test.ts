@@ -10,7 +10,7 @@ const known: Readonly<Record<string, Variable>> = {
 const expanded = (word: string, escapeToken = "\\") =>
   expandWord(word, (name) => known[name] ?? "unset", escapeToken, 10_000);
 
-// The values on the right are what lex.go of BuildKit v0.34.2 makes of these words.
+// The values on the right are the results of BuildKit v0.34.2's lex.go.
 test.each([
   ["stagex/$X", "stagex/core-a"],
   ["stagex/${X}", "stagex/core-a"],
@@ -29,11 +29,11 @@ test.each([
   ['"a\\b\\"c"', 'a\\b"c'],
   ["$", "$"],
   ["a$/b", "a$/b"],
-])("%s is %s", (word, value) => {
+])("expands %s to %s", (word, value) => {
   expect(expanded(word)).toBe(value);
 });
 
-test("the escape directive's character escapes instead", () => {
+test("escapes with the escape directive's character", () => {
   expect(expanded("`$X\\", "`")).toBe("$X\\");
 });
 
@@ -48,7 +48,7 @@ test.each([
   '"open',
   "${NONE?x}",
   "${X:%a}",
-  // To BuildKit these are names, of which none is a build argument's.
+  // BuildKit takes these for names, none of which is a build argument.
   "s${--tail}",
   "$$",
   "$1",
@@ -57,15 +57,15 @@ test.each([
   "$Xé",
   "${Xé-x}",
   "$é",
-])("%s can't be told before the build", (word) => expect(expanded(word)).toBeUndefined());
+])("leaves %s to the build", (word) => expect(expanded(word)).toBeUndefined());
 
-test("what comes after a part that is too long is not taken for the whole", () => {
+test("does not take the rest after a part that is too long for the whole", () => {
   const long = "a".repeat(10_001);
   expect(expanded(`\${X-\${X-"${long}'"'}}tail`)).toBeUndefined();
   expect(expanded(`\${NONE-${long}}`)?.length).toBeGreaterThan(10_000);
 });
 
-test("words that nest or double without end take a moment", () => {
+test("ends early for words that nest or double without end", () => {
   const started = performance.now();
   for (const part of ["${A-", "$X", "${X", '"', "${X+$X", "'"]) expanded(part.repeat(20_000));
   expect(performance.now() - started).toBeLessThan(2000);

@@ -13,8 +13,8 @@ import { TreeError } from "../../../../distro/tree-error.ts";
 
 const hex = (digit: string) => digit.repeat(64);
 
-describe("a digests file", () => {
-  test("is read", () => {
+describe("digests files", () => {
+  test("map each image to its digest", () => {
     const text = `${hex("a")} core-acl\n${hex("b")} core-py.yaml\n`;
     expect(parseDigestsFile("digests/core.txt", text)).toEqual(
       new Map([
@@ -32,7 +32,7 @@ describe("a digests file", () => {
     ["two spaces", `${hex("a")}  core-a\n`, 1],
     ["an image twice", `${hex("a")} core-a\n${hex("b")} core-a\n`, 2],
     ["an empty line", `${hex("a")} core-a\n\n${hex("b")} core-b\n`, 2],
-  ])("with %s is an error that names the line", (_, text, line) => {
+  ])("with %s are rejected with the line", (_, text, line) => {
     let caught: unknown;
     try {
       parseDigestsFile("digests/core.txt", text);
@@ -43,7 +43,7 @@ describe("a digests file", () => {
     expect((caught as TreeError).problems).toMatchObject([{ file: "digests/core.txt", line }]);
   });
 
-  test("is written sorted, and read back the same, whatever the order", () => {
+  test("are written sorted, and parse to the same digests, whatever the order", () => {
     const name = fc.stringMatching(/^core-[a-z][a-z0-9.-]{0,8}$/);
     const digests = fc.dictionary(name, fc.stringMatching(/^[0-9a-f]{64}$/));
     fc.assert(
@@ -58,7 +58,7 @@ describe("a digests file", () => {
     );
   });
 
-  test("one for each stage", () => {
+  test("are one for each stage", () => {
     const digests = new Map([
       ["user-b", hex("1")],
       ["core-x-y", hex("2")],
@@ -73,7 +73,7 @@ describe("a digests file", () => {
   });
 });
 
-describe("the digests of more platforms than one", () => {
+describe("digests of several platforms", () => {
   test.each([
     ["digests/core.txt", ""],
     ["digests/linux-arm64/core.txt", "linux-arm64"],
@@ -87,7 +87,7 @@ describe("the digests of more platforms than one", () => {
     expect(digestSetOfPath(path)).toBe(set);
   });
 
-  test("are all but the first one's, and the index's; of one platform there are none", () => {
+  test("are those of all but the first platform, and the index's; one platform has none", () => {
     const digests = { "linux/amd64": hex("a"), "linux/arm64": hex("b"), "linux/arm/v7": hex("c") };
     expect(Object.fromEntries(furtherDigestsOf(Object.keys(digests), digests, hex("d")))).toEqual({
       "linux-arm64": hex("b"),
@@ -97,19 +97,19 @@ describe("the digests of more platforms than one", () => {
     expect(furtherDigestsOf(["linux/amd64"], digests, hex("d")).size).toBe(0);
   });
 
-  test("are all of them where none is of StageX's own platform", () => {
+  test("are those of all platforms without StageX's own", () => {
     const digests = { "linux/arm64": hex("b"), "linux/arm/v7": hex("c") };
     expect(Object.fromEntries(digestsOfOtherPlatforms(["linux/arm64", "linux/riscv64"], digests))).toEqual({
       "linux-arm64": hex("b"),
     });
   });
 
-  test("are files as StageX's, in a folder of their own", () => {
+  test("have StageX's format, in a folder of their own", () => {
     const files = formatDigestsFiles(new Map([["core-a", hex("a")]]), digestSetOfPlatform("linux/arm64"));
     expect([...files]).toEqual([["digests/linux-arm64/core.txt", `${hex("a")} core-a\n`]]);
   });
 
-  test("are in the order of the stages, in whichever order the images were made", () => {
+  test("are in the order of the stages, whatever the order of the images", () => {
     const made = ["user-a", "core-b", "pallet-c", "core-a"].map((name) => [name, hex("a")] as const);
     expect([...formatDigestsFiles(new Map(made)).keys()]).toEqual([
       "digests/core.txt",

@@ -22,7 +22,7 @@ function shallowClone(history: TreeHistory): string {
 }
 
 describe("a revision's files", () => {
-  test("are those of its objects, whatever has become of the working tree", async () => {
+  test("come from its objects, whatever the working tree holds", async () => {
     const history = new TreeHistory();
     const commit = history.commit({
       ...tool,
@@ -47,7 +47,7 @@ describe("a revision's files", () => {
     await expect(tree.read("README.md", 1000)).rejects.toThrow(/not a file of the tree/);
   });
 
-  test("are read as the clean working tree is: modes, links, empty files and bytes that are no text", async () => {
+  test("equal those of a clean working tree: modes, links, empty files and binary content", async () => {
     const history = new TreeHistory();
     history.write({
       ...packageFiles("core/tool", { containerfile: "FROM scratch\nCOPY . /\n" }),
@@ -72,7 +72,7 @@ describe("a revision's files", () => {
     expect(kept.images.get("core-tool")?.context).toHaveLength(9);
   });
 
-  test("are hashed in pieces where they are large, and refused where more of them is to be read", async () => {
+  test("are hashed in pieces where large, and refused for reading over the limit", async () => {
     const history = new TreeHistory();
     history.write({ ...tool, [`${folder}/large.bin`]: "" });
     truncateSync(join(history.root, folder, "large.bin"), 8 * 2 ** 20);
@@ -86,7 +86,7 @@ describe("a revision's files", () => {
     expect((await tree.read(`${folder}/large.bin`, 2 ** 26)).length).toBe(8 * 2 ** 20);
   });
 
-  test("are those of the asked folder, where the tree is a part of the repository", async () => {
+  test("come from the given folder where the tree is a part of the repository", async () => {
     const history = new TreeHistory();
     const inner = Object.fromEntries(
       Object.entries(tool).map(([path, text]) => [`examples/small/${path}`, text]),
@@ -98,7 +98,7 @@ describe("a revision's files", () => {
     ]);
   });
 
-  test("need no checkout: a bare repository will do", async () => {
+  test("are read from a bare repository", async () => {
     const history = new TreeHistory();
     const commit = history.commit(tool);
     const bare = writtenFolder({});
@@ -108,7 +108,7 @@ describe("a revision's files", () => {
     );
   });
 
-  test("a submodule, and links that lead out of the tree, are problems as they are in a working tree", async () => {
+  test("report a submodule, and links out of the tree, like a working tree", async () => {
     const history = new TreeHistory();
     const first = history.commit(tool);
     symlinkSync("/etc/passwd", join(history.root, folder, "absolute"));
@@ -124,8 +124,8 @@ describe("a revision's files", () => {
   });
 });
 
-describe("what a revision means", () => {
-  test("branches, tags with and without a message, short names and ancestors", async () => {
+describe("resolveCommit", () => {
+  test("resolves branches, both kinds of tags, short names and ancestors", async () => {
     const history = new TreeHistory();
     const first = history.commit(tool);
     history.git("tag", "2025.01.0");
@@ -138,7 +138,7 @@ describe("what a revision means", () => {
     expect(await meant("main")).toBe(second);
   });
 
-  test("one that there is not: the nearest is told", async () => {
+  test("names the nearest revision for an unknown one", async () => {
     const history = new TreeHistory();
     history.commit(tool);
     history.git("tag", "2025.01.0");
@@ -148,7 +148,7 @@ describe("what a revision means", () => {
   });
 
   test.each(["--all", "-h", "HEAD:packages", "HEAD..main", "", " ", "a\nb", "$(id)"])(
-    "%j is none",
+    "rejects %j",
     async (revision) => {
       const history = new TreeHistory();
       history.commit(tool);
@@ -156,7 +156,7 @@ describe("what a revision means", () => {
     },
   );
 
-  test("a shallow clone that lacks it says what fetches it", async () => {
+  test("gives the command that completes a shallow clone", async () => {
     const history = new TreeHistory();
     const first = history.commit(tool);
     history.commit({ [`${folder}/a.patch`]: "" });
@@ -170,7 +170,7 @@ describe("what a revision means", () => {
     expect(await resolveCommit(clone, "HEAD~")).toBe(first);
   });
 
-  test("no repository, and one without a commit", async () => {
+  test("rejects a folder without a repository, and a repository without a commit", async () => {
     await expect(resolveCommit(writtenFolder(tool), "HEAD")).rejects.toThrow("found no git repository");
     await expect(resolveCommit(new TreeHistory().root, "HEAD")).rejects.toThrow(
       "found a repository without a commit",
@@ -179,7 +179,7 @@ describe("what a revision means", () => {
 });
 
 describe("a damaged repository", () => {
-  test("that lacks an object of the revision: the file is named", async () => {
+  test("that lacks an object of the revision is reported with the file", async () => {
     const history = new TreeHistory();
     const commit = history.commit({ ...tool, [`${folder}/a.patch`]: "lost" });
     removeObject(history, history.git("rev-parse", `${commit}:${folder}/a.patch`).trim());
@@ -188,7 +188,7 @@ describe("a damaged repository", () => {
     );
   });
 
-  test("whose object is not what it was", async () => {
+  test("with a changed object is reported", async () => {
     const history = new TreeHistory();
     const commit = history.commit({ ...tool, [`${folder}/a.patch`]: "whole" });
     const path = objectPath(history, history.git("rev-parse", `${commit}:${folder}/a.patch`).trim());
@@ -197,22 +197,22 @@ describe("a damaged repository", () => {
     await expect(openGitTree(history.root, commit)).rejects.toThrow(`fix: git -C ${history.root} fsck`);
   });
 
-  test("that is a partial clone says what fetches the rest, and fetches nothing by itself", async () => {
+  test("that is a partial clone is reported with the command that completes it, and fetches nothing", async () => {
     const history = new TreeHistory();
     const first = history.commit(tool);
     history.commit({ [`${folder}/Containerfile`]: "FROM scratch\n# other\n" });
     history.git("config", "uploadpack.allowFilter", "true");
     const clone = join(writtenFolder({}), "tree");
     git(history.root, "clone", "--quiet", "--filter=blob:none", `file://${history.root}`, clone);
-    const mend = `git -C ${clone} fetch --refetch --no-filter`;
+    const fix = `git -C ${clone} fetch --refetch --no-filter`;
     for (const _ of ["twice", "the same"]) {
-      await expect(openGitTree(clone, first)).rejects.toThrow(`a clone with all objects (fix: ${mend})`);
+      await expect(openGitTree(clone, first)).rejects.toThrow(`a clone with all objects (fix: ${fix})`);
     }
     git(clone, "fetch", "--quiet", "--refetch", "--no-filter");
     expect(await listed(clone, first)).toEqual(await listed(history.root, first));
   });
 
-  test("that lacks the tree", async () => {
+  test("that lacks the tree object is reported", async () => {
     const history = new TreeHistory();
     const commit = history.commit(tool);
     removeObject(history, history.git("rev-parse", `${commit}:packages`).trim());
@@ -222,7 +222,7 @@ describe("a damaged repository", () => {
   });
 });
 
-test("nothing is written, and git's own variables lead nowhere else", async () => {
+test("writes nothing, and ignores git's environment variables", async () => {
   const history = new TreeHistory();
   const other = new TreeHistory();
   other.commit(packageFiles("core/other"));

@@ -9,13 +9,13 @@ import { MemoryTree } from "../../../support/builders/memory-tree.ts";
 
 const parse = (text: string) => () => parseContainerfile("x", text);
 
-test("a file with the same text is parsed once", () => {
+test("parses a file with the same text once", () => {
   const { recipes } = new ParseCache();
   const first = recipes.of("x", "FROM scratch", parse("FROM scratch"));
   expect(recipes.of("x", "FROM scratch", parse("FROM scratch"))).toBe(first);
 });
 
-test("another text and another file have answers of their own, and a text that can't be parsed has none", () => {
+test("parses another text or another file anew, and caches no failure", () => {
   const { recipes } = new ParseCache();
   const first = recipes.of("x", "FROM scratch", parse("FROM scratch"));
   expect(recipes.of("y", "FROM scratch", parse("FROM scratch"))).not.toBe(first);
@@ -23,7 +23,7 @@ test("another text and another file have answers of their own, and a text that c
   for (const _ of ["once", "again"]) expect(() => recipes.of("z", "FORM", parse("FORM"))).toThrow("FORM");
 });
 
-test("a tree that is read beside another is as it is by itself", async () => {
+test("reads a tree alike with and without another tree's cache", async () => {
   const before = await MemoryTree.copyOf(await openWorkingTree(join(projectRoot, "examples/seed-tree")));
   const changed = Object.fromEntries(
     before.files

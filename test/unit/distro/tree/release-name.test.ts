@@ -5,7 +5,7 @@ import {
   parseReleaseName,
 } from "../../../../distro/tree/release-name.ts";
 
-test("a release is read and written", () => {
+test("parses and formats a release's name", () => {
   expect(parseReleaseName("2026.03.10")).toEqual({ year: 2026, month: 3, number: 10 });
   expect(formatReleaseName({ year: 2026, month: 3, number: 10 })).toBe("2026.03.10");
 });
@@ -20,11 +20,11 @@ test.each([
   "v2026.03.0",
   "2026.03.0-rc1",
   "",
-])("%s is no release", (text) => {
+])("rejects %s", (text) => {
   expect(() => parseReleaseName(text)).toThrow(/not a release/);
 });
 
-test("they are ordered as numbers, not as text", () => {
+test("orders releases as numbers, not as text", () => {
   const sorted = ["2025.12.9", "2026.01.0", "2026.01.2", "2026.01.10"];
   expect([...sorted].reverse().map(parseReleaseName).sort(compareReleases).map(formatReleaseName)).toEqual(
     sorted,

@@ -16,7 +16,10 @@ async function problemsOf(files: Record<string, string>): Promise<string[]> {
   throw new Error("nothing is wrong with it");
 }
 
-/** A small distribution: a seed, a tool from a source, a pallet with the tool's version, and an application of two images. */
+/**
+ * A small distribution: a seed, a tool from a source, a pallet with the tool's version, and an
+ * application of two images.
+ */
 const small: Record<string, string> = {
   ...packageFiles("bootstrap/seed", {
     toml: 'version = "7"\nplatforms = ["linux/386"]\n',
@@ -49,7 +52,7 @@ mirrors = ["https://a.example/{file}"]
 };
 
 describe("readTree", () => {
-  test("gives a plan for each image, in the order of dependency", async () => {
+  test("returns a plan for each image, in dependency order", async () => {
     const { images, packages, digests } = await readTree(trackedTree(small), {
       platforms: ["linux/amd64", "linux/arm64"],
     });
@@ -117,14 +120,14 @@ describe("readTree", () => {
     });
   });
 
-  test("a Containerfile without package.toml is passed over, as StageX does", async () => {
+  test("ignores a Containerfile without package.toml, as StageX does", async () => {
     const tree = await readTree(
       trackedTree({ ...small, "packages/user/gone/Containerfile": "FROM nowhere\n" }),
     );
     expect(tree.images.size).toBe(5);
   });
 
-  test("a comment and a description change no plan", async () => {
+  test("returns equal plans after a change of a comment or a description", async () => {
     const toml = small["packages/core/tool/package.toml"] ?? "";
     const changed = `# a comment\n${toml.replace('"x"', '"another description"')}`;
     const plans = async (text: string) => {
@@ -137,7 +140,7 @@ describe("readTree", () => {
 });
 
 describe("problems", () => {
-  test("all of a tree in one go, by file and line", async () => {
+  test("are reported all at once, by file and line", async () => {
     const problems = await problemsOf({
       ...packageFiles("core/a", {
         toml: 'version = "1"\n',
@@ -156,7 +159,7 @@ describe("problems", () => {
     ]);
   });
 
-  test("stages that StageX has not got yet are data, and images where there is a Containerfile", async () => {
+  test("accept folders of unknown stages as data, or as images with a Containerfile", async () => {
     const read = await readTree(
       trackedTree({
         ...packageFiles("box/desk", { containerfile: "FROM stagex/core-tool\n" }),
@@ -178,7 +181,7 @@ describe("problems", () => {
     await expect(readTree(needed)).rejects.toThrow("found stagex/distro-one, allowed: an image of the tree");
   });
 
-  test("a merge conflict is told of once, whichever file has it", async () => {
+  test("report a merge conflict once, whichever file has it", async () => {
     for (const file of ["Containerfile", "package.toml"]) {
       const history = new TreeHistory();
       const path = `packages/core/tool/${file}`;
@@ -265,7 +268,7 @@ describe("problems", () => {
     expect(await problemsOf(files)).toEqual([expected]);
   });
 
-  test("what a package.toml that cannot be read may make is not called unknown", async () => {
+  test("call no image unknown that an unreadable package.toml may make", async () => {
     const problems = await problemsOf({
       ...packageFiles("core/a", { toml: 'version = 1\nsubpackages = ["s"]\n' }),
       ...packageFiles("core/b", { containerfile: "FROM stagex/core-s\n" }),
@@ -274,13 +277,13 @@ describe("problems", () => {
     expect(problems[0]).toContain("packages/core/a/package.toml:4");
   });
 
-  test("text that is not UTF-8", async () => {
+  test("reject text that is not UTF-8", async () => {
     const root = trackedTree(packageFiles("core/a"));
     writeFileSync(join(root, "packages/core/a/package.toml"), Buffer.from([0x23, 0xff, 0x0a]));
     await expect(readTree(root)).rejects.toThrow("package.toml: found bytes that are not UTF-8");
   });
 
-  test("a folder that is no tree", async () => {
+  test("reject a folder that is not a tree", async () => {
     await expect(readTree(trackedTree({ "README.md": "" }))).rejects.toThrow("found no package");
   });
 });

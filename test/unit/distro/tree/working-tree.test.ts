@@ -24,7 +24,7 @@ async function problems(root: string): Promise<string[]> {
 }
 
 describe("the working tree of a git repository", () => {
-  test("lists what git tracks of packages and digests, sorted, with the modes and contents on disk", async () => {
+  test("lists the tracked files of packages and digests, sorted, with modes and contents from disk", async () => {
     const root = trackedTree({
       ...tool,
       [`${folder}/run.sh`]: "old",
@@ -48,7 +48,7 @@ describe("the working tree of a git repository", () => {
     await expect(tree.read(`${folder}/build.log`, 1000)).rejects.toThrow(/not a file of the tree/);
   });
 
-  test("works for a tree that is a folder of a repository", async () => {
+  test("reads a tree that is a folder of a repository", async () => {
     const inner = Object.fromEntries(
       Object.entries(tool).map(([path, text]) => [`examples/small/${path}`, text]),
     );
@@ -59,20 +59,20 @@ describe("the working tree of a git repository", () => {
     ]);
   });
 
-  test("a tracked file that is gone from the disk is gone from the tree", async () => {
+  test("leaves out a tracked file that is missing on disk", async () => {
     const root = trackedTree({ ...tool, [`${folder}/a.patch`]: "" });
     rmSync(join(root, folder, "a.patch"));
     expect(await listed(root)).not.toContain(`100644 ${folder}/a.patch`);
     expect(await problems(root)).toEqual([]);
   });
 
-  test("digests count before they are tracked", async () => {
+  test("lists untracked digests", async () => {
     const root = trackedTree(tool);
     writeInto(root, { "digests/core.txt": "" });
     expect(await listed(root)).toContain("100644 digests/core.txt");
   });
 
-  test("does not follow the variables that git sets for its hooks", async () => {
+  test("ignores the variables that git sets for its hooks", async () => {
     const other = trackedTree(packageFiles("core/other"));
     const root = trackedTree(tool);
     process.env.GIT_DIR = join(other, ".git");
@@ -84,10 +84,10 @@ describe("the working tree of a git repository", () => {
   });
 });
 
-describe("on a disk that keeps not all", () => {
+describe("a disk without modes or links", () => {
   const recorded = () => trackedTree({ ...tool, [`${folder}/run.sh`]: "run", [`${folder}/link`]: "" });
 
-  test("modes: those of git's index count (core.fileMode)", async () => {
+  test("takes modes from git's index (core.fileMode)", async () => {
     const root = recorded();
     git(root, "update-index", "--chmod=+x", `${folder}/run.sh`);
     const before = () => listed(root);
@@ -102,7 +102,7 @@ describe("on a disk that keeps not all", () => {
     ]);
   });
 
-  test("links: a file is the link that git's index records (core.symlinks)", async () => {
+  test("takes a file for the link that git's index records (core.symlinks)", async () => {
     const root = recorded();
     rmSync(join(root, folder, "link"));
     symlinkSync("run.sh", join(root, folder, "link"));
@@ -127,7 +127,7 @@ describe("a sparse checkout", () => {
     return history;
   };
 
-  test("without files of the tree is refused, with the command that ends it", async () => {
+  test("without files of the tree is refused, with the command that restores them", async () => {
     const history = sparse();
     for (const index of [[], ["--sparse-index"]]) {
       history.git("sparse-checkout", "set", "--cone", ...index, "packages/core");
@@ -139,40 +139,43 @@ describe("a sparse checkout", () => {
     }
   });
 
-  test("without other files is read", async () => {
+  test("without other files is accepted", async () => {
     const history = sparse();
     history.git("sparse-checkout", "set", "--cone", "packages");
     expect(await listed(history.root)).toHaveLength(4);
   });
 
-  test("of one file alone, by its bit: the mend names it", async () => {
+  test("of one file, by its skip-worktree bit, is refused with that file in the fix", async () => {
     const history = sparse();
     history.git("update-index", "--skip-worktree", `${folder}/Containerfile`);
     expect(await listed(history.root)).toHaveLength(4);
     rmSync(join(history.root, folder, "Containerfile"));
-    const mend = `update-index --no-skip-worktree ${folder}/Containerfile`;
-    await expect(openWorkingTree(history.root)).rejects.toThrow(mend);
+    const fix = `update-index --no-skip-worktree ${folder}/Containerfile`;
+    await expect(openWorkingTree(history.root)).rejects.toThrow(fix);
   });
 });
 
-describe.skipIf(process.getuid?.() !== 0)("what this user may not read", () => {
-  test.each([folder, `${folder}/Containerfile`])("%s is named, with what lets it be read", async (path) => {
-    const root = writtenFolder(tool);
-    chmodSync(root, 0o755);
-    chmodSync(join(root, path), 0);
-    process.seteuid?.(65534);
-    try {
-      await expect(readTree(root)).rejects.toThrow(
-        `${path}: found something that this user may not read (EACCES), allowed: what can be read (fix: chmod u+rX ${join(root, path)})`,
-      );
-    } finally {
-      process.seteuid?.(0);
-    }
-  });
+describe.skipIf(process.getuid?.() !== 0)("a file that this user may not read", () => {
+  test.each([folder, `${folder}/Containerfile`])(
+    "reports %s with the command that makes it readable",
+    async (path) => {
+      const root = writtenFolder(tool);
+      chmodSync(root, 0o755);
+      chmodSync(join(root, path), 0);
+      process.seteuid?.(65534);
+      try {
+        await expect(readTree(root)).rejects.toThrow(
+          `${path}: found something that this user may not read (EACCES), allowed: what can be read (fix: chmod u+rX ${join(root, path)})`,
+        );
+      } finally {
+        process.seteuid?.(0);
+      }
+    },
+  );
 });
 
 describe("problems", () => {
-  test("a package that git does not track", async () => {
+  test("reports a package that git does not track", async () => {
     const root = trackedTree(tool);
     writeInto(root, packageFiles("core/fresh"));
     expect((await openWorkingTree(root)).problems).toEqual([
@@ -191,22 +194,25 @@ describe("problems", () => {
     ]);
   });
 
-  test("a repository that tracks nothing here is one problem, not one a package", async () => {
+  test("reports a repository without tracked files here as one problem", async () => {
     const root = writtenFolder({ ...tool, ...packageFiles("core/other") });
     git(root, "init", "--quiet");
     expect(await problems(root)).toEqual(["packages: a folder where git tracks nothing"]);
   });
 
-  test.each(["/etc/passwd", "../../../../outside", "../../.."])("a symbolic link to %s", async (target) => {
-    const root = trackedTree(tool);
-    symlinkSync(target, join(root, folder, "link"));
-    git(root, "add", "--all");
-    const found =
-      target === "../../.." ? [] : [`${folder}/link: a symbolic link to ${JSON.stringify(target)}`];
-    expect(await problems(root)).toEqual(found);
-  });
+  test.each(["/etc/passwd", "../../../../outside", "../../.."])(
+    "rejects a symbolic link to %s",
+    async (target) => {
+      const root = trackedTree(tool);
+      symlinkSync(target, join(root, folder, "link"));
+      git(root, "add", "--all");
+      const found =
+        target === "../../.." ? [] : [`${folder}/link: a symbolic link to ${JSON.stringify(target)}`];
+      expect(await problems(root)).toEqual(found);
+    },
+  );
 
-  test("a link within the tree is listed, and its content is its target", async () => {
+  test("lists a link within the tree, with its target as content", async () => {
     const root = trackedTree(tool);
     symlinkSync("Containerfile", join(root, folder, "link"));
     git(root, "add", "--all");
@@ -216,7 +222,7 @@ describe("problems", () => {
     );
   });
 
-  test("a folder that was replaced by a link to elsewhere", async () => {
+  test("rejects a folder that was replaced by a link out of the tree", async () => {
     const root = trackedTree(tool);
     const elsewhere = writtenFolder({ Containerfile: "FROM scratch\n", "package.toml": "secret" });
     renameSync(join(root, folder), join(root, "moved"));
@@ -225,7 +231,7 @@ describe("problems", () => {
     expect(await listed(root)).toEqual([]);
   });
 
-  test("an unresolved merge", async () => {
+  test("reports an unresolved merge", async () => {
     const root = trackedTree({ ...tool, [`${folder}/f`]: "base" });
     const commit = (text: string) => {
       writeInto(root, { [`${folder}/f`]: text });
@@ -242,19 +248,19 @@ describe("problems", () => {
     expect(await problems(root)).toEqual([`${folder}/f: an unresolved merge conflict`]);
   });
 
-  test("an address, of which no name or password is shown", async () => {
+  test("rejects an address without showing its user or password", async () => {
     const refusal = "https://…: found no such folder, allowed: the folder of a StageX tree, and no address";
     await expect(openWorkingTree("https://TOKEN@host.example/tree#v1")).rejects.toThrow(refusal);
   });
 
-  test("no such folder, and a file", async () => {
+  test("rejects a missing folder, and a file", async () => {
     const root = writtenFolder({ file: "" });
     await expect(openWorkingTree(join(root, "none"))).rejects.toThrow("no such folder");
     await expect(openWorkingTree(join(root, "file"))).rejects.toThrow("found a file");
   });
 });
 
-test("without a repository all files count", async () => {
+test("reads all files of a folder without a repository", async () => {
   const root = writtenFolder({ ...tool, "fetch/core/tool/x.tgz": "", [`${folder}/deep/a.patch`]: "" });
   mkdirSync(join(root, folder, "empty"));
   expect(await listed(root)).toEqual([
