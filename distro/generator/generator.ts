@@ -29,6 +29,6 @@ export type StagexGenerator = {
   readonly buildArgsOf: (toml: PackageToml, version: string | null) => Record<string, string>;
   readonly sourcesOf: (toml: PackageToml) => readonly Source[];
   readonly computeInputKey: (inputs: KeyedInputs) => InputKey;
-  /** What every build gets. What can change an image's bytes in it is in the key as `flags`. */
+  /** Options of every build. Those that can change an image's bytes are in the key as `flags`. */
   readonly commonOptions: CommonBuildOptions;
 };

@@ -1,6 +1,6 @@
 import type { Forecast } from "./forecast.ts";
 
-/** The forecast in a few lines for people. */
+/** Formats the forecast in a few lines for people. */
 export function formatForecast(found: Forecast, slots: number): string {
   const { counts } = found;
   const line = `${counts.will} will build, ${counts.may} may be cut off, ${counts.ledger} from the ledger, ${counts.unchanged} unchanged.`;
@@ -8,7 +8,7 @@ export function formatForecast(found: Forecast, slots: number): string {
   return [line, ...formatTimeLines(found, slots), ...formatCauseLines(found)].join("\n");
 }
 
-/** How long it takes, and what no number of builders shortens, for people. */
+/** Formats the duration, and the critical path that more builders do not shorten, for people. */
 export function formatTimeLines({ seconds, guessed, criticalPath: path }: Forecast, slots: number): string[] {
   if (seconds === null)
     return [`How long it takes is not known: of ${guessed} of them nobody has recorded it.`];
@@ -19,7 +19,7 @@ export function formatTimeLines({ seconds, guessed, criticalPath: path }: Foreca
   ];
 }
 
-/** The images that cause most, for people; none where none takes another along. */
+/** Formats the images that cause most builds, for people. Empty where no image causes another's. */
 export function formatCauseLines({ causes }: Forecast): string[] {
   const most = causes.filter(({ dependents }) => dependents > 0).slice(0, 3);
   if (most.length === 0) return [];
