@@ -1,4 +1,4 @@
-import { cp, rm } from "node:fs/promises";
+import { cp, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -52,6 +52,18 @@ describeReal("a stack made by an earlier version", () => {
     expect(code).toBe(0);
     expect(built).toEqual([]);
     expect(await project.digests()).toEqual(images);
+  });
+
+  test("warns of a configuration key's earlier name, and shows no change once it has the new one", async () => {
+    const file = join(project.folder, "Pulumi.test.yaml");
+    const settings = await readFile(file, "utf8");
+    const before = await project.run(["preview", "--stack", "test"], noBuilder);
+    expect(before.output).toContain("stagex:trust is now stagex:substituteTrust");
+    await writeFile(file, settings.replace("stagex:trust:", "stagex:substituteTrust:"));
+    const after = await project.run(["preview", "--stack", "test", "--expect-no-changes"], noBuilder);
+    expect(after.output).not.toContain("stagex:trust is now");
+    expect(after.code).toBe(0);
+    await writeFile(file, settings);
   });
 
   test("gives its ledger and its store to another stack, which builds nothing", async () => {

@@ -301,8 +301,12 @@ test("reports no difference for a config key under its new name, and one for ano
 
 test("warns once of config keys under their old names, and works with them", async () => {
   await using old = await ProviderProcess.start({ cwd: project });
-  for (const _time of [1, 2])
-    await old.configure({ tree: "tree", publish: "docker.io/stagex", trust: "ledger" });
+  const values = { tree: "tree", publish: "docker.io/stagex", trust: "ledger" };
+  const request = new messages.CheckRequest();
+  request.setNews(encodeProperties(values));
+  await old.configure(values);
+  expect(old.log).toEqual([]);
+  for (const _time of [1, 2]) await old.call("checkConfig", request);
   await expect.poll(() => old.log).toHaveLength(1);
   expect(old.log[0]).toMatchObject({ urn: "", ephemeral: false });
   expect(old.log[0]?.message).toMatch(/stagex:publish is now stagex:publishTo/);

@@ -114,6 +114,8 @@ export class ProviderServer {
       }),
       checkConfig: this.#answer((request: messages.CheckRequest) => {
         const news = unwrapSecrets(decodeProperties(request.getNews())) as PropertyMap;
+        // Not in `configure`, which also gets the inputs that the state has from an earlier run.
+        this.#warnOfOldNames(news);
         // A value that another resource has yet to give cannot be checked.
         const problems = checkConfig(news).filter(({ property }) => news[property] !== unknown);
         return checkResponse(request.getNews(), problems);
@@ -134,7 +136,6 @@ export class ProviderServer {
       configure: this.#answer((request: messages.ConfigureRequest) => {
         const values = unwrapSecrets(decodeProperties(request.getArgs())) as PropertyMap;
         this.#provider.configure(parseConfig(values), process.cwd(), this.#cancelled.signal);
-        this.#warnOfOldNames(values);
         const response = new messages.ConfigureResponse();
         response.setAcceptsecrets(true);
         response.setSupportspreview(true);
@@ -225,7 +226,7 @@ export class ProviderServer {
     };
   }
 
-  /** One warning a run: an engine may configure its provider several times. */
+  /** Warns once a run: an engine may check the configuration several times. */
   #warnOfOldNames(values: PropertyMap): void {
     const warning = this.#hasWarnedOfOldNames ? undefined : renamedKeysWarning(values);
     if (warning === undefined) return;
