@@ -41,7 +41,7 @@ describeReal("docs/aws.md, with what AWS would do done on loopback", () => {
   beforeAll(async () => {
     project = await Project.create();
     await cp(
-      join(projectRoot, "test/support/servers/fleet-on-loopback.ts"),
+      join(projectRoot, "test/support/fleet-on-loopback.ts"),
       join(project.folder, "components/builder-fleet/aws.ts"),
     );
     // What `npm run pulumi` comes to, where nobody answers questions.

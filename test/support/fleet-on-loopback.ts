@@ -1,14 +1,15 @@
 import { ComponentResource, output } from "@pulumi/pulumi";
-import type { AwsFleetArgs } from "../../../components/builder-fleet/aws.ts";
-import type { FleetBuilder } from "../../../components/builder-fleet/fleet-builder.ts";
-import { FleetCertificates } from "../../../components/builder-fleet/fleet-certificates.ts";
-import { awsMachines, awsVendors, instanceType } from "../../../config/aws-fleet.ts";
+import type { AwsFleetArgs } from "../../components/builder-fleet/aws.ts";
+import type { FleetBuilder } from "../../components/builder-fleet/fleet-builder.ts";
+import { FleetCertificates } from "../../components/builder-fleet/fleet-certificates.ts";
+import { awsMachines, awsVendors, instanceType } from "../../config/aws-fleet.ts";
 
 /** Returns no architectures, so that no program is uploaded. */
 export const architecturesOf = (): never[] => [];
 
 /**
- * A project's components/builder-fleet/aws.ts for a test: the fleet as its stack sees it, with its
+ * A project's components/builder-fleet/aws.ts for a test. It lies as deep as that file, so that its
+ * imports hold in its place. It is the fleet as its stack sees it, with its
  * certificates and the ends of its tunnels, and without AWS. The test provides the listeners at
  * those ends.
  */
