@@ -20,18 +20,27 @@ export function usePathsInStackTraces(): void {
   Error.prepareStackTrace = (error, frames) => {
     const caller = frames[0]?.getFunctionName();
     if (caller === "debuggablePromise") return String(error);
-    const shown = caller === "callsites" ? frames.slice(0, projectFrame(frames) + 1) : frames;
+    const shown = caller === "callsites" ? resourceFrames(frames) : frames;
     return [String(error), ...shown.map((frame) => `    at ${String(frame).replace("file://", "")}`)].join(
       "\n",
     );
   };
 }
 
-/** Returns the index of the first frame in the code of this project. */
-function projectFrame(frames: readonly NodeJS.CallSite[]): number {
-  const found = frames.findIndex((frame) => {
+/** The frames that the SDK drops from a resource's trace: its own, and the class's constructor. */
+const droppedFrames = 5;
+
+/** Returns the frames of a resource's trace: those that the SDK drops, and the caller's. */
+function resourceFrames(frames: readonly NodeJS.CallSite[]): readonly NodeJS.CallSite[] {
+  const caller = frames.findIndex((frame) => {
     const file = frame.getFileName() ?? "";
-    return file.startsWith("file://") && !file.includes("/node_modules/") && !file.endsWith("/resource.ts");
+    return (
+      file.startsWith("file://") &&
+      !file.includes("/node_modules/") &&
+      !/\/(?:define-)?resource\.ts$/.test(file)
+    );
   });
-  return found === -1 ? frames.length : found;
+  if (caller < droppedFrames) return caller === -1 ? frames : frames.slice(0, caller + 1);
+  // A class with a constructor of its own has a frame more.
+  return [...frames.slice(0, droppedFrames), ...frames.slice(caller, caller + 1)];
 }

@@ -69,6 +69,16 @@ describeReal("a tree is reproduced on the real engine and the real BuildKit", ()
     }
   });
 
+  test("the state has where the program registers each package", async () => {
+    const { resources } = JSON.parse(await project.state()).deployment;
+    const positions = (resources as { type: string; sourcePosition?: string }[])
+      .filter(({ type }) => type === "stagex:index:Package")
+      .map(({ sourcePosition }) => sourcePosition);
+    expect(positions).toHaveLength(images.length);
+    for (const position of positions)
+      expect(position).toMatch(/^project:\/\/\/components\/package-tree\.ts#/);
+  });
+
   test("a mirror or a description changes nothing", async () => {
     await project.edit("packages/core/sh/package.toml", (text) =>
       text.replace(/description = ".*"/, 'description = "Another"'),
