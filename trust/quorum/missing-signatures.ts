@@ -1,8 +1,9 @@
 import type { CpuVendor } from "../cpu-vendor.ts";
 import { findUsableKeys } from "../openpgp/usable-keys.ts";
+import { fewestSignatures, fewOfEachKind, type PotentialSigner } from "./fewest-signatures.ts";
 import type { QuorumRule, QuorumVerdict, Trust } from "./quorum.ts";
 import type { Person } from "./roster.ts";
-import { countVendors, type VendorClaim } from "./vendor-matching.ts";
+import { countVendors } from "./vendor-matching.ts";
 
 /** The signatures that an image lacks for its quorum. */
 export type MissingSignatures = {
@@ -35,11 +36,13 @@ export async function findSigners({ roster, keyring }: Trust, now = new Date()):
 }
 
 /**
+ * Limit of the kinds of people for whom it is searched whether they help. In a roster with more
+ * kinds, all people of the others who might help are named.
+ */
+const maxSearchedKinds = 100;
+
+/**
  * Finds what an image lacks for its quorum, and who could supply it.
- *
- * The signatures are counted greedily, the most helpful one first. With up to 2 vendors that is the
- * least number. With 3 or more it can be one or two above it, measured in 1 of 100 cases with
- * random rosters of 3 to 5 people.
  * @param signers the people whose signatures would count now
  */
 export function findMissingSignatures(
@@ -51,110 +54,94 @@ export function findMissingSignatures(
     people: Math.max(0, rule.threshold - people),
     vendors: Math.max(0, rule.vendors - vendors),
   };
-  const newPeople = signers.filter(({ id }) => !hasSigned(accepted, id)).map(({ id }) => id);
-  const possible = possibleClaims(signers, accepted);
-  const reachable = countVendors([...accepted, ...possible]);
-  const helpful = reachable < rule.vendors ? [] : helpfulClaims(accepted, possible, missing.vendors);
-  const helpfulPeople = [...(missing.people > 0 ? newPeople : []), ...helpful.map(({ person }) => person)];
+  const everyone = potentialSigners(accepted, signers);
+  const newPeople = signers.filter(({ id }) => !everyone.get(id)?.hasSigned);
+  const signatures = fewestSignatures([...everyone.values()], missing.people, rule.vendors);
+  const helpful = findHelpfulVendors(everyone, signers, missing.vendors > 0 ? rule.vendors : 0);
+  const helpfulPeople = signers.filter(
+    ({ id }) => (missing.people > 0 && !everyone.get(id)?.hasSigned) || helpful.has(id),
+  );
   let impossible: string | undefined;
   if (newPeople.length < missing.people)
     impossible = `${newPeople.length === 0 ? "nobody" : `only ${newPeople.length}`} else in the roster has a key that may sign`;
-  else if (reachable < rule.vendors)
-    impossible = tooFewVendors(vendorsIn(accepted), vendorsIn(possible), rule.vendors, reachable);
+  else if (!Number.isFinite(signatures)) impossible = tooFewVendors(everyone, rule.vendors);
   return {
     ...missing,
-    signatures:
-      impossible === undefined ? countSignatures(accepted, possible, rule) : missing.people + missing.vendors,
-    helpfulPeople: [...new Set(helpfulPeople)].sort(),
-    helpfulVendors: [...vendorsIn(helpful)].sort(),
+    signatures: Number.isFinite(signatures) ? signatures : missing.people + missing.vendors,
+    helpfulPeople: helpfulPeople.map(({ id }) => id).sort(),
+    helpfulVendors: [...new Set([...helpful.values()].flat())].sort(),
     ...(impossible === undefined ? {} : { impossible }),
   };
 }
 
-/**
- * All further signatures that could count. People with fewer vendors come first, since the others
- * can replace them.
- */
-function possibleClaims(signers: readonly Person[], accepted: readonly VendorClaim[]): VendorClaim[] {
-  const claims = signers.map(({ id, machines }) => {
-    const vendors = new Set(machines.flatMap(({ cpuVendor }) => cpuVendor ?? []));
-    for (const { person, cpuVendor } of accepted) if (person === id && cpuVendor) vendors.delete(cpuVendor);
-    return [...vendors].map((cpuVendor): VendorClaim => ({ person: id, cpuVendor }));
-  });
-  const withoutVendor = signers
-    .filter(({ id }) => !hasSigned(accepted, id))
-    .map(({ id }): VendorClaim => ({ person: id, cpuVendor: null }));
-  return [...claims.sort((a, b) => a.length - b.length).flat(), ...withoutVendor];
+/** Returns everyone who has signed or could sign, by id. */
+function potentialSigners(
+  accepted: QuorumVerdict["accepted"],
+  signers: readonly Person[],
+): ReadonlyMap<string, PotentialSigner> {
+  const signed = Map.groupBy(accepted, ({ person }) => person);
+  const machines = new Map(signers.map((person) => [person.id, person.machines]));
+  return new Map(
+    [...new Set([...signed.keys(), ...machines.keys()])].map((id) => {
+      const standsFor = vendorsOf(signed.get(id) ?? []);
+      const couldStandFor = vendorsOf(machines.get(id) ?? []).filter((vendor) => !standsFor.includes(vendor));
+      return [id, { hasSigned: signed.has(id), standsFor, couldStandFor }];
+    }),
+  );
 }
 
-/**
- * Those that supply a vendor. Where none does alone, two do together, and any may be one of them.
- */
-function helpfulClaims(
-  accepted: readonly VendorClaim[],
-  possible: readonly VendorClaim[],
-  missingVendors: number,
-): readonly VendorClaim[] {
-  if (missingVendors === 0) return [];
-  const alone = possible.filter(addsVendorTo(accepted));
-  return alone.length > 0 ? alone : possible.filter(({ cpuVendor }) => cpuVendor !== null);
+function vendorsOf(all: readonly { readonly cpuVendor?: CpuVendor | null | undefined }[]): CpuVendor[] {
+  return [...new Set(all.flatMap(({ cpuVendor }) => cpuVendor ?? []))].sort();
 }
 
-/** Counts the signatures until the rule is met, each time taking one that supplies most. */
-function countSignatures(
-  accepted: readonly VendorClaim[],
-  possible: readonly VendorClaim[],
-  rule: QuorumRule,
-): number {
-  const signed = [...accepted];
-  for (let count = 0; ; count++) {
-    const needsPerson = new Set(signed.map(({ person }) => person)).size < rule.threshold;
-    const missingVendors = rule.vendors - countVendors(signed);
-    if (!needsPerson && missingVendors <= 0) return count;
-    const addsVendor = addsVendorTo(signed);
-    const suppliesPerson = ({ person }: VendorClaim) => needsPerson && !hasSigned(signed, person);
-    const suppliesVendor = (claim: VendorClaim) => missingVendors > 0 && addsVendor(claim);
-    const one =
-      possible.find((claim) => suppliesPerson(claim) && suppliesVendor(claim)) ??
-      possible.find(needsPerson ? suppliesPerson : suppliesVendor);
-    // No signature supplies a vendor alone: one frees a person, who then signs on another vendor.
-    if (one === undefined) return count + missingVendors + 1;
-    signed.push(one);
+/** Finds the vendors for which one signature of each signer brings the rule nearer, by id. */
+function findHelpfulVendors(
+  everyone: ReadonlyMap<string, PotentialSigner>,
+  signers: readonly Person[],
+  vendors: number,
+): Map<string, readonly CpuVendor[]> {
+  // Of people who are alike, at most one stands for each vendor, and one more may be left out below.
+  const few = fewOfEachKind([...everyone.values()], vendors + 1);
+  const fewest = fewestSignatures(few, 0, vendors);
+  const found = new Map<string, readonly CpuVendor[]>();
+  if (fewest === 0 || !Number.isFinite(fewest)) return found;
+  const known = new Map<string, readonly CpuVendor[]>();
+  for (const { id } of signers) {
+    const signer = everyone.get(id);
+    if (!signer || signer.couldStandFor.length === 0) continue;
+    const kind = JSON.stringify(signer);
+    if (!known.has(kind)) {
+      const alike = few.find((one) => JSON.stringify(one) === kind);
+      const rest = few.filter((one) => one !== alike);
+      const helps = (vendor: CpuVendor) =>
+        fewestSignatures([...rest, withSignature(signer, vendor)], 0, vendors) < fewest;
+      const isSearched = known.size < maxSearchedKinds;
+      known.set(kind, isSearched ? signer.couldStandFor.filter(helps) : signer.couldStandFor);
+    }
+    const helping = known.get(kind) ?? [];
+    if (helping.length > 0) found.set(id, helping);
   }
+  return found;
 }
 
-/** Returns a test of whether one more signature lets different people stand for one more vendor. */
-function addsVendorTo(signed: readonly VendorClaim[]): (one: VendorClaim) => boolean {
-  const before = countVendors(signed);
-  const known = new Map<string, boolean>();
-  return (one) => {
-    // People who have not signed are alike.
-    const kind = `${hasSigned(signed, one.person) ? one.person : ""} ${one.cpuVendor}`;
-    const adds = known.get(kind) ?? countVendors([...signed, one]) > before;
-    known.set(kind, adds);
-    return adds;
+function withSignature(signer: PotentialSigner, cpuVendor: CpuVendor): PotentialSigner {
+  return {
+    hasSigned: true,
+    standsFor: [...signer.standsFor, cpuVendor],
+    couldStandFor: signer.couldStandFor.filter((one) => one !== cpuVendor),
   };
 }
 
-function hasSigned(claims: readonly VendorClaim[], id: string): boolean {
-  return claims.some(({ person }) => person === id);
-}
-
-function vendorsIn(claims: readonly VendorClaim[]): ReadonlySet<CpuVendor> {
-  return new Set(claims.flatMap(({ cpuVendor }) => cpuVendor ?? []));
-}
-
 /** Explains why different people can't stand for so many vendors. */
-function tooFewVendors(
-  signedOn: ReadonlySet<CpuVendor>,
-  possible: ReadonlySet<CpuVendor>,
-  vendors: number,
-  reachable: number,
-): string {
-  const others = [...possible].filter((vendor) => !signedOn.has(vendor)).length;
-  if (signedOn.size + others < vendors)
-    return `the roster has machines of ${others === 0 ? "no" : `only ${others}`} other CPU vendor`;
-  return `each vendor counts by another person, and the roster's can stand for ${reachable} at most`;
+function tooFewVendors(everyone: ReadonlyMap<string, PotentialSigner>, vendors: number): string {
+  const claims = [...everyone].flatMap(([person, { standsFor, couldStandFor }]) =>
+    [...standsFor, ...couldStandFor].map((cpuVendor) => ({ person, cpuVendor })),
+  );
+  const signedOn = new Set([...everyone.values()].flatMap(({ standsFor }) => standsFor));
+  const others = new Set(claims.map(({ cpuVendor }) => cpuVendor).filter((vendor) => !signedOn.has(vendor)));
+  if (signedOn.size + others.size < vendors)
+    return `the roster has machines of ${others.size === 0 ? "no" : `only ${others.size}`} other CPU vendor`;
+  return `each vendor counts by another person, and the roster's can stand for ${countVendors(claims)} at most`;
 }
 
 /**
