@@ -6,13 +6,11 @@ const days = z.int().min(1).max(3650).describe("Days that it is valid, from its 
 const generation = z.int().describe("Any number. Another number replaces it.");
 
 export const authorityInputs = z.strictObject({ commonName, days, generation });
-export type AuthorityInputs = z.infer<typeof authorityInputs>;
 
 export const authorityOutputs = z.strictObject({
   certificate: z.string().describe("Its certificate, in PEM, which both sides of a connection trust."),
   key: z.string().meta(secretOutput).describe("Its key, in PEM."),
 });
-export type AuthorityOutputs = z.infer<typeof authorityOutputs>;
 
 /** The public side of `Authority`. */
 export const authorityDefinition = {

@@ -18,13 +18,11 @@ export const certificateInputs = z.strictObject({
   days,
   generation,
 });
-export type CertificateInputs = z.infer<typeof certificateInputs>;
 
 export const certificateOutputs = z.strictObject({
   certificate: z.string().describe("The certificate, in PEM."),
   key: z.string().meta(secretOutput).describe("Its key, in PEM."),
 });
-export type CertificateOutputs = z.infer<typeof certificateOutputs>;
 
 /** The public side of `Certificate`. */
 export const certificateDefinition = {
