@@ -71,6 +71,13 @@ async function readBatch(
   parser.end();
 }
 
+/** The longest head: a name, a type and a size. */
+const maxHeadLength = 200;
+
+function noObject(name: string): GitError {
+  return new GitError(`git cat-file gave no object for ${name}`);
+}
+
 /** Cuts what `git cat-file --batch` prints: `<name> <type> <size>\n<content>\n`, or `<name> missing\n`. */
 class BatchParser {
   readonly #names: readonly string[];
@@ -80,35 +87,35 @@ class BatchParser {
   #receiver: GitObjectReceiver | undefined;
   /** Bytes of the present object's content that are still to come. */
   #left = 0;
-  /** The name of the object without a readable head, after which nothing more is read. */
-  #failed: string | undefined;
 
   constructor(names: readonly string[], receive: (head: GitObjectHead) => GitObjectReceiver) {
     this.#names = names;
     this.#receive = receive;
   }
 
+  /** @throws GitError where an object has no readable head */
   write(piece: Buffer): void {
-    for (let at = 0; at < piece.length && this.#failed === undefined; ) {
+    for (let at = 0; at < piece.length; ) {
       at = this.#receiver === undefined ? this.#readHead(piece, at) : this.#readContent(piece, at);
     }
   }
 
   /** @throws GitError where an object is cut short or has no answer */
   end(): void {
-    const failed = this.#failed ?? this.#names[this.#next];
-    if (failed !== undefined) throw new GitError(`git cat-file gave no object for ${failed}`);
+    const missing = this.#names[this.#next];
+    if (missing !== undefined) throw noObject(missing);
   }
 
   #readHead(piece: Buffer, at: number): number {
     const end = piece.indexOf("\n", at);
     this.#head += piece.toString("latin1", at, end < 0 ? piece.length : end);
+    const name = this.#names[this.#next] ?? "";
+    if (this.#head.length > maxHeadLength) throw noObject(name);
     if (end < 0) return piece.length;
     const [, type, size] = this.#head.split(" ");
     this.#head = "";
-    const name = this.#names[this.#next] ?? "";
     if (type === "missing") this.#next++;
-    else if (type === undefined || !/^\d{1,15}$/.test(size ?? "")) this.#failed = name;
+    else if (type === undefined || !/^\d{1,15}$/.test(size ?? "")) throw noObject(name);
     else {
       this.#left = Number(size);
       this.#receiver = this.#receive({ name, type, size: this.#left });

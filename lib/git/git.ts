@@ -29,7 +29,10 @@ export type GitCall = {
   readonly seconds?: number;
   /** Limit of the output, in bytes. */
   readonly bytes?: number;
-  /** Receives what git prints, piece by piece; then {@link runGit} keeps and returns none of it. */
+  /**
+   * Receives git's output, piece by piece; then {@link runGit} keeps and returns none of it. If it
+   * throws, git is ended and the error is thrown.
+   */
   readonly onOutput?: (piece: Buffer) => void;
   /** Memory limit of git and of each of its helpers, in MiB. */
   readonly memory?: number;
@@ -59,6 +62,7 @@ export async function runGit(args: readonly string[], call: GitCall): Promise<Bu
   const printed: Buffer[] = [];
   let [messages, length]: [string, number] = ["", 0];
   let excess: string | undefined;
+  let refusal: { readonly error: unknown } | undefined;
   const end = (reason: string) => {
     if (excess !== undefined) return;
     excess = reason;
@@ -71,7 +75,14 @@ export async function runGit(args: readonly string[], call: GitCall): Promise<Bu
   child.stdout.on("data", (chunk: Buffer) => {
     length += chunk.length;
     if (length > bytes) end(`an answer of more than ${bytes} bytes`);
-    else onOutput(chunk);
+    else if (excess === undefined) {
+      try {
+        onOutput(chunk);
+      } catch (error) {
+        refusal = { error };
+        end("its output was refused");
+      }
+    }
   });
   child.stderr.on("data", (chunk: Buffer) => {
     messages = (messages + chunk.toString("latin1")).slice(0, messageLimit);
@@ -84,6 +95,7 @@ export async function runGit(args: readonly string[], call: GitCall): Promise<Bu
     child.on("close", (code, signal) => resolve(code ?? signal));
   }).finally(() => clearTimeout(timer));
   const name = `git ${args.find((arg, at) => !arg.startsWith("-") && args[at - 1] !== "-c")}`;
+  if (refusal !== undefined) throw refusal.error;
   if (excess !== undefined) throw new GitError(`${name} was ended: ${excess}`, "over-limit");
   if (ended === 0) return Buffer.concat(printed);
   if (ended === notFound) throw new GitError(notInstalled, "not-installed");
