@@ -132,6 +132,21 @@ test("emulates an architecture only in fleets without a machine of it", async ()
   ).toEqual(["x on arm", "y on arm"]);
 });
 
+test("refuses a job whose only native machine is lost for good, and does not emulate it", async () => {
+  const emulating = builder("emulating", { platforms: [...amd64, "linux/arm64"] });
+  const day = new Day([emulating, builder("arm", { platforms: arm64 })], {
+    probe: () => Promise.reject(new Error("gone")),
+    lostBuilderTimeout: 60,
+  });
+  day.scheduler.markLost("arm", "gone");
+  const refused = day.do(job("x", 10, { platforms: ["linux/arm64"] })).catch((error: unknown) => error);
+  const error = await day.clock.until(refused);
+  expect(error).toBeInstanceOf(NoBuilderError);
+  expect(String(error)).toContain("arm");
+  expect(day.clock.now()).toBe(60);
+  expect(day.log.filter((entry) => entry.includes("started"))).toEqual([]);
+});
+
 test("refuses an image that no builder can build at once, and lists the builders", async () => {
   const day = new Day([builder("a")]);
   const refused = day.do(job("x", 1, { platforms: ["linux/riscv64"] }));
