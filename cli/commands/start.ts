@@ -9,11 +9,12 @@ import {
   type StagexConfig,
 } from "../../config/schema.ts";
 import { selectImages } from "../../distro/image-names.ts";
+import { firstPublishedDigest } from "../../distro/published/published-digests.ts";
 import { type Paths, pathsOf } from "../../lib/paths.ts";
 import { groupMessages } from "../../lib/text/grouped-messages.ts";
 import { printable, printableLines } from "../../lib/text/printable.ts";
 import { print } from "../../lib/text/terminal.ts";
-import { parseDigest } from "../../oci/digest.ts";
+import { hexOf, parseDigest } from "../../oci/digest.ts";
 import { readConfiguredTree } from "../../pipeline/context/open-tree.ts";
 import { parseRunReport } from "../../pipeline/context/run-report.ts";
 import { checkpointEnvironment } from "../../pulumi-workarounds/checkpoints.ts";
@@ -153,10 +154,14 @@ async function chosenImages(
 ): Promise<{ config: StagexConfig; chosen: ChosenImage[] }> {
   const config = parseConfig(settings as ConfigValues);
   const tree = await readConfiguredTree(config, pathsOf());
+  const published = (name: string) => {
+    const digest = firstPublishedDigest(tree, name);
+    return digest && hexOf(digest);
+  };
   const chosen = selectImages(tree.images, config.images).map(({ name, version }) => ({
     name,
     version,
-    published: tree.digests.get(name),
+    published: published(name),
   }));
   return { config, chosen };
 }
