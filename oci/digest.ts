@@ -44,3 +44,11 @@ export function digestOf(bytes: Uint8Array | string): Digest {
 export function hexOf(digest: Digest): string {
   return digest.slice("sha256:".length);
 }
+
+/**
+ * Makes a digest of 64 hex digits, the form of StageX's `digests/*.txt`.
+ * @throws Error where they are none
+ */
+export function digestFromHex(hex: string): Digest {
+  return parseDigest(`sha256:${hex}`);
+}

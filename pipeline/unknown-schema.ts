@@ -29,13 +29,20 @@ export type PreviewSchema<Inputs extends z.ZodObject> =
 /** The values that {@link PreviewSchema} takes. */
 export type InPreview<Inputs extends z.ZodObject> = z.infer<PreviewSchema<Inputs>>;
 
+/** The schemas of previews by those of inputs: each is derived once. */
+const derived = new WeakMap<z.ZodObject, z.ZodObject>();
+
 /**
  * Derives the schema of a preview from the schema of the inputs, also within records and objects.
  * An array is known as a whole or not.
  */
 export function previewSchema<Inputs extends z.ZodObject>(inputs: Inputs): PreviewSchema<Inputs> {
+  const known = derived.get(inputs);
+  if (known !== undefined) return known as unknown as PreviewSchema<Inputs>;
   const shape = Object.entries(inputs.shape).map(([name, schema]) => [name, orUnknown(schema)]);
-  return inputs.extend(Object.fromEntries(shape)) as unknown as PreviewSchema<Inputs>;
+  const schema = inputs.extend(Object.fromEntries(shape));
+  derived.set(inputs, schema);
+  return schema as unknown as PreviewSchema<Inputs>;
 }
 
 /** Tells whether a value has no unknown part, at any depth. */

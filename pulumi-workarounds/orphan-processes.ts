@@ -1,4 +1,5 @@
 import { readdir, readFile } from "node:fs/promises";
+import { errorCode } from "../lib/fs/error-code.ts";
 
 /**
  * Terminates the processes that were started with this variable in their environment
@@ -26,6 +27,6 @@ function terminate(pid: number): void {
   try {
     process.kill(pid, "SIGTERM");
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+    if (errorCode(error) !== "ESRCH") throw error;
   }
 }

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { lock } from "proper-lockfile";
-import { codeOf } from "./download/archived-file.ts";
+import { errorCode } from "../lib/fs/error-code.ts";
 
 /**
  * In milliseconds: the age at which a killed holder's lock is taken over, and the holder's update
@@ -32,7 +32,7 @@ export async function acquireLock(
       // A lost lock belongs to another process by now, so it is not released here.
       return () => (lost.signal.aborted ? Promise.resolve() : release());
     } catch (error) {
-      if (codeOf(error) !== "ELOCKED") throw error;
+      if (errorCode(error) !== "ELOCKED") throw error;
       await sleep(100, undefined, { signal });
     }
   }

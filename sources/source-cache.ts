@@ -1,10 +1,11 @@
 import { mkdir, rename } from "node:fs/promises";
 import { join } from "node:path";
 import type { Source } from "../distro/build-plan.ts";
+import { errorCode } from "../lib/fs/error-code.ts";
 import { pruneFolder } from "../lib/fs/prune-folder.ts";
 import { RegularFileError } from "../lib/fs/regular-file.ts";
 import { acquireLock } from "./cache-lock.ts";
-import { codeOf, findArchivedFile, hashFile, readChunks } from "./download/archived-file.ts";
+import { findArchivedFile, hashFile, readChunks } from "./download/archived-file.ts";
 import { type DownloadOptions, MirrorError, redactUrl } from "./download/download.ts";
 import { MirrorHosts } from "./download/mirror-hosts.ts";
 import { PartialFile } from "./download/partial-file.ts";
@@ -338,5 +339,5 @@ function shownMirror(mirror: string): string {
 }
 
 function isDiskFull(error: unknown): boolean {
-  return ["ENOSPC", "EDQUOT"].includes(codeOf(error));
+  return ["ENOSPC", "EDQUOT"].includes(errorCode(error) ?? "");
 }

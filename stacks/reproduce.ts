@@ -8,11 +8,11 @@ import { PackageTree } from "../components/package-tree.ts";
 import type { StagexConfig } from "../config/schema.ts";
 import type { BuildPlan } from "../distro/build-plan.ts";
 import { resolveImageNames, selectImages } from "../distro/image-names.ts";
-import { digestFromHex } from "../distro/plan/image-inputs.ts";
 import { formatWarnings } from "../distro/tree-error.ts";
 import { pathsOf } from "../lib/paths.ts";
 import { printable, printableLines } from "../lib/text/printable.ts";
 import type { Digest } from "../oci/digest.ts";
+import { digestFromHex } from "../oci/digest.ts";
 import { readConfiguredTree } from "../pipeline/context/open-tree.ts";
 import {
   findUnbuildableImages,

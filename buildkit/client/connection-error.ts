@@ -1,3 +1,4 @@
+import { errorCode } from "../../lib/fs/error-code.ts";
 import {
   type ConnectionDiagnosis,
   diagnoseClientCertificate,
@@ -51,7 +52,7 @@ function reasonOf(error: unknown): string {
 
 /** Returns the question to look into, by the kind of address. */
 function hintFor({ address, buildctl, tls }: Endpoint, error: unknown): string {
-  if ((error as NodeJS.ErrnoException).code === "ENOENT") return `Is ${buildctl} there, and is it buildctl?`;
+  if (errorCode(error) === "ENOENT") return `Is ${buildctl} there, and is it buildctl?`;
   const [scheme, name] = address.split("://");
   switch (scheme) {
     case "unix":

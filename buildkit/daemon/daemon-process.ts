@@ -8,6 +8,7 @@ import { userInfo } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
+import { errorCode } from "../../lib/fs/error-code.ts";
 import { identityOf, isAlive, type ProcessIdentity } from "../../lib/fs/pid-identity.ts";
 import { longestLog } from "../client/build-log.ts";
 import { daemonConfig } from "./daemon-config.ts";
@@ -137,7 +138,7 @@ function kill(process_: ProcessIdentity, signal: NodeJS.Signals): void {
   try {
     process.kill(process_.pid, signal);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+    if (errorCode(error) !== "ESRCH") throw error;
   }
 }
 

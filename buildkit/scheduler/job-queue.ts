@@ -125,7 +125,10 @@ export class JobQueue<Queued extends QueuedJob = QueuedJob> {
       if (candidates.length === 0) {
         full.add(kind);
         askAgain = Math.min(askAgain, this.#reserve(kind, now));
-        this.#onWait?.(queued, () => `no builder has room: ${kind.builders.map(occupancy).join("; ")}`);
+        this.#onWait?.(
+          queued,
+          () => `no builder has room: ${kind.builders.map((builder) => builder.occupancy).join("; ")}`,
+        );
         continue;
       }
       const placement = placeJob(queued, kind, candidates, this.#rules.bytesPerSecond, now);
@@ -211,8 +214,4 @@ export class JobQueue<Queued extends QueuedJob = QueuedJob> {
 
 function isOpenTo(builder: BuilderState, kind: object): boolean {
   return builder.reservedFor === undefined || builder.reservedFor === kind;
-}
-
-function occupancy(builder: BuilderState): string {
-  return builder.occupancy;
 }

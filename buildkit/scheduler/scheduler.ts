@@ -13,7 +13,7 @@ import type { SchedulerOptions } from "./scheduler-options.ts";
 import { defaultRules, type SchedulingRules } from "./scheduling-rules.ts";
 import { StrandedJobs } from "./stranded-jobs.ts";
 
-export type { Job, JobInput, ScheduledBuilder } from "./job.ts";
+export type { Job, ScheduledBuilder } from "./job.ts";
 export { BuilderLostError, NoBuilderError, OutOfMemoryError } from "./scheduler-errors.ts";
 export type { SchedulerEvent } from "./scheduler-event.ts";
 export type { SchedulerOptions } from "./scheduler-options.ts";

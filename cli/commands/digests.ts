@@ -64,9 +64,11 @@ export function digestsCommand(): Command {
       );
       if (digests.length === 0)
         throw new CommandError(printable`the stack ${name} has no images; build them with: npm start`);
+      let asked: Promise<ConfigValues> | undefined;
+      const settings = () => (asked ??= settingsOf(name));
       const packages = await stack.readPackages();
       await reportForeignDigests(packages, new Ledger(paths.built));
-      const sets = digestSets(new Map(digests), packages, await platformsAskedOf(name, packages));
+      const sets = digestSets(new Map(digests), packages, await platformsAskedOf(packages, settings));
       const filesOf = (set: DigestSet) => formatDigestsFiles(sets.get(set) ?? new Map(), set);
       if (!write) {
         const files = filesOf(platform === undefined ? "" : digestSetOfPlatform(platform));
@@ -81,8 +83,7 @@ export function digestsCommand(): Command {
         print(printableBlock([...files.values()].join("").trimEnd()));
         return;
       }
-      const settings = await settingsOf(name);
-      const address = treeAddressIn(settings, paths.project);
+      const address = treeAddressIn(await settings(), paths.project);
       if (address.kind !== "folder")
         throw new CommandError(
           printable`stagex:tree of ${name} is a checkout that nobody commits; name a folder as stagex:tree`,
@@ -94,14 +95,14 @@ export function digestsCommand(): Command {
 
 /** Returns the platforms of the stack's packages without platforms of their own. */
 async function platformsAskedOf(
-  stack: string,
   packages: readonly StackPackage[],
+  settings: () => Promise<ConfigValues>,
 ): Promise<readonly string[]> {
   // Where the answer is certain, the engine is not started.
   if (packages.every(({ platforms }) => platforms[0] === publishedPlatform)) return [publishedPlatform];
-  const settings = await settingsOf(stack);
+  const values = await settings();
   try {
-    return parseConfig(settings).platforms;
+    return parseConfig(values).platforms;
   } catch (error) {
     throw asUsageError(error);
   }

@@ -7,7 +7,7 @@ import { maxTextBytes } from "../../distro/tree-source.ts";
 import { readRegularFile } from "../../lib/fs/regular-file.ts";
 import { pathsOf } from "../../lib/paths.ts";
 import { printable } from "../../lib/text/printable.ts";
-import { type Digest, isDigest, parseDigest } from "../../oci/digest.ts";
+import { type Digest, digestFromHex, isDigest } from "../../oci/digest.ts";
 import { requireAttestableBuild } from "../../pipeline/attestation/attestable-build.ts";
 import { NotBuiltHereError } from "../../pipeline/attestation/built-here.ts";
 import { countedVendorOf, findSignatureBy, pinnedImage } from "../../pipeline/attestation/signature.ts";
@@ -162,7 +162,7 @@ async function imagesOfDigestsFiles(
       throw new CommandError(printable`no digests: ${error.message}`);
     });
     for (const [image, hex] of parseDigestsFile(file, bytes.toString("utf8"))) {
-      const digest = parseDigest(`sha256:${hex}`);
+      const digest = digestFromHex(hex);
       const plan = images.get(image);
       asked.push({
         image,

@@ -2,7 +2,7 @@ import { hasManifestDigests } from "../../distro/published/release-records.ts";
 import { openGitTree, resolveCommit } from "../../distro/tree/git-tree.ts";
 import { readTreeSource } from "../../distro/tree/tree.ts";
 import { printable } from "../../lib/text/printable.ts";
-import { parseDigest } from "../../oci/digest.ts";
+import { digestFromHex } from "../../oci/digest.ts";
 import { parseRegistryAddress, repositoryIn } from "../../oci/registry/registry-address.ts";
 import { parseRepository } from "../../trust/signatures/image-reference.ts";
 import { CommandError } from "../output/exit-code.ts";
@@ -40,7 +40,7 @@ export async function releaseRequests({
       image: name,
       source: {
         repository: parseRegistryAddress(pulled),
-        what: { digest: parseDigest(`sha256:${hex}`) },
+        what: { digest: digestFromHex(hex) },
       },
       signedAs: signedRepository(parseRepository(pulled), signedAs),
       signedTag: images.get(name)?.version ?? null,

@@ -1,4 +1,4 @@
-import { type Digest, hexOf, parseDigest } from "../../oci/digest.ts";
+import { type Digest, digestFromHex, hexOf } from "../../oci/digest.ts";
 import type { BuildPlan } from "../build-plan.ts";
 import { findGenerator } from "../generator/known-generators.ts";
 import { hashContext, type InputKey } from "../input-key.ts";
@@ -56,9 +56,4 @@ export function inputsOfPlan(plan: BuildPlan) {
 /** Hashes those files of the package that its Containerfile can read. */
 export function contextOfPlan(plan: BuildPlan): Digest {
   return digestFromHex(hashContext(plan.context));
-}
-
-/** Makes a digest from the bare hex digits in StageX's own files. */
-export function digestFromHex(sha256: string): Digest {
-  return parseDigest(`sha256:${sha256}`);
 }

@@ -1,4 +1,4 @@
-import { type Digest, hexOf, parseDigest } from "../../oci/digest.ts";
+import { type Digest, digestFromHex, hexOf } from "../../oci/digest.ts";
 import type { BuildPlan } from "../build-plan.ts";
 import { inputKeyIfKnown, type KeyLookup } from "../plan/predict-digests.ts";
 import type { Tree } from "../tree/tree.ts";
@@ -36,7 +36,7 @@ export async function findDigestChanges(
       published !== undefined &&
       hasSameOwnInputs(plan, published) &&
       plan.dependencies.every((dependency) => same.has(dependency));
-    const digest = isSame && hex !== undefined ? parseDigest(`sha256:${hex}`) : known?.digest;
+    const digest = isSame && hex !== undefined ? digestFromHex(hex) : known?.digest;
     const reference = plan.platforms.length === 1 ? digest : known?.index;
     if (reference !== undefined) references.set(name, reference);
     // An unchanged image without a published line needs no new one.

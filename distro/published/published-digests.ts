@@ -1,4 +1,4 @@
-import { type Digest, parseDigest } from "../../oci/digest.ts";
+import { type Digest, digestFromHex } from "../../oci/digest.ts";
 import type { BuildPlan } from "../build-plan.ts";
 import { type DigestSet, digestSetOfPlatform } from "../tree/digests-file.ts";
 import type { Tree } from "../tree/tree.ts";
@@ -60,5 +60,5 @@ export function publishedDigestIn(
   set: DigestSet = "",
 ): Digest | undefined {
   const hex = (set === "" ? files.digests : files.furtherDigests?.get(set))?.get(image);
-  return hex === undefined ? undefined : parseDigest(`sha256:${hex}`);
+  return hex === undefined ? undefined : digestFromHex(hex);
 }

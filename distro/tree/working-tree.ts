@@ -1,6 +1,7 @@
 import { hash } from "node:crypto";
 import { type Dirent, lstatSync, readdirSync, readlinkSync, realpathSync, type Stats } from "node:fs";
 import { join } from "node:path";
+import { isMissing } from "../../lib/fs/error-code.ts";
 import { readRegularFileSync, sha256OfRegularFileSync } from "../../lib/fs/regular-file.ts";
 import { redactAddress } from "../../lib/text/redacted-address.ts";
 import { quoteShellWord } from "../../lib/text/shell-word.ts";
@@ -257,10 +258,6 @@ function statsOf(path: string): Stats | undefined {
 
 function parentOf(path: string): string {
   return path.includes("/") ? path.slice(0, path.lastIndexOf("/")) : "";
-}
-
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR");
 }
 
 function byCode(left: string, right: string): number {

@@ -150,7 +150,7 @@ export class StoredBlobs implements Pick<BlobReader, "pathOf" | "readDocument"> 
       const stamp = stampOf(temporary);
       // The disk writes a large layer while it is hashed: for gigabytes, either takes half a
       // minute.
-      const written = blob.size > largeBlob ? syncToDisk(temporary) : undefined;
+      const written = isLinked && blob.size > largeBlob ? syncToDisk(temporary) : undefined;
       written?.catch(() => {});
       if (diffId !== null) await checkLayer(source, blob, diffId, signal);
       if (check || (isLinked && diffId === null)) await checkBlob(source, blob, signal, check);

@@ -2,7 +2,6 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { LimitFunction } from "p-limit";
 import type { SolveResult } from "../../buildkit/client/solve.ts";
 import { RouteSelector } from "../../buildkit/client/transfer-route.ts";
-import { withTempDir } from "../../lib/fs/temp-dir.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { Registry } from "../../oci/registry/registry.ts";
 import { type RegistryAddress, repositoryIn } from "../../oci/registry/registry-address.ts";
@@ -140,9 +139,7 @@ export class FleetRegistry {
     if (this.#ended.aborted || Date.now() < this.#pausedUntil) return;
     try {
       const open = await registry(operation);
-      await withTempDir(scratch, (folder) =>
-        open.push(image, digest, { store, scratch: folder, signal: this.#ended }),
-      );
+      await open.push(image, digest, { store, scratch, signal: this.#ended });
       this.#pushed.add(pushKey(image, digest));
     } catch (error) {
       if (this.#ended.aborted || Date.now() < this.#pausedUntil) return;

@@ -21,11 +21,11 @@ export async function plannedPlatforms(config: PlannedBy): Promise<(readonly str
   const planned = plannedBuilders(config).map(({ platforms }) => platforms);
   const isPrivate = defaultBuilder(config.buildkit).address.startsWith("private:");
   const known = planned.length > 0 ? planned : [isPrivate ? ("here" as const) : undefined];
+  if (known.includes(undefined)) return undefined;
   const { native, emulated } = await runnablePlatforms();
-  const listed = known.flatMap((platforms) =>
+  return known.flatMap((platforms) =>
     platforms === undefined ? [] : [platforms === "here" ? [...native, ...emulated] : platforms],
   );
-  return listed.length < known.length ? undefined : listed;
 }
 
 /**

@@ -1,11 +1,11 @@
 import { join } from "node:path";
 import pLimit from "p-limit";
 import type { BuildPlan } from "../../distro/build-plan.ts";
-import { contextOfPlan, digestFromHex } from "../../distro/plan/image-inputs.ts";
+import { contextOfPlan } from "../../distro/plan/image-inputs.ts";
 import type { Tree } from "../../distro/tree/tree.ts";
 import { TreeError } from "../../distro/tree-error.ts";
 import { printableLine } from "../../lib/text/printable.ts";
-import { hexOf } from "../../oci/digest.ts";
+import { digestFromHex, hexOf } from "../../oci/digest.ts";
 import type { Store } from "../../oci/store/store.ts";
 import type { SourceProgress } from "../../sources/download/source-error.ts";
 import type { Context } from "../context/context.ts";

@@ -1,11 +1,11 @@
 import { join } from "node:path";
-import { inputsOfPlan } from "../../distro/plan/image-inputs.ts";
+import { inputKeyOf, inputsOfPlan } from "../../distro/plan/image-inputs.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { Image } from "../../oci/image.ts";
 import type { Context } from "../context/context.ts";
 import type { Operation } from "../operation.ts";
 import { expectedDigestsOf } from "./expected-digests.ts";
-import { type PackageInputs, type PackageOutputs, withInputKey } from "./inputs.ts";
+import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { imageDigestsOf } from "./ledger-lookup.ts";
 
 /**
@@ -35,6 +35,6 @@ export async function importImage(
     dependencies[dependency] = imageDigestsOf(await adopt(dependency), platforms).reference;
   }
   const inputs = { ...inputsOfPlan(plan), dependencies, ...expectedDigestsOf(tree, plan) };
-  const { inputKey } = withInputKey(inputs);
+  const inputKey = inputKeyOf(inputs);
   return { inputs, outputs: { ...imageDigestsOf(image, plan.platforms), inputKey, origin: "ledger" } };
 }

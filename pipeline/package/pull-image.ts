@@ -1,4 +1,3 @@
-import { withTempDir } from "../../lib/fs/temp-dir.ts";
 import type { Image } from "../../oci/image.ts";
 import { LayoutError } from "../../oci/layout-error.ts";
 import type { Registry } from "../../oci/registry/registry.ts";
@@ -23,9 +22,7 @@ export async function pullImage(
     try {
       return await context.pullLimit(() => {
         operation.progress(`pulling from ${registry.address}`);
-        return withTempDir(context.paths.scratch, (scratch) =>
-          registry.pull(wanted, { store, scratch, signal: operation.signal }),
-        );
+        return registry.pull(wanted, { store, scratch: context.paths.scratch, signal: operation.signal });
       });
     } catch (error) {
       if (!(error instanceof RegistryError) && !(error instanceof LayoutError)) throw error;

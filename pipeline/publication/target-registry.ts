@@ -1,4 +1,3 @@
-import { withTempDir } from "../../lib/fs/temp-dir.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { Referrer } from "../../oci/registry/referrer.ts";
 import type { Registry } from "../../oci/registry/registry.ts";
@@ -33,9 +32,7 @@ export class TargetRegistry {
     await context.pushLimit(async () => {
       operation.progress(`pushing to ${this.address}`);
       await this.#request(operation, (run) =>
-        withTempDir(context.paths.scratch, (scratch) =>
-          this.#registry.push(image, target, { store, scratch, ...run }),
-        ),
+        this.#registry.push(image, target, { store, scratch: context.paths.scratch, ...run }),
       );
     });
   }
@@ -54,9 +51,7 @@ export class TargetRegistry {
       await context.pushLimit(async () => {
         operation.progress(`attaching to ${this.address}`);
         await this.#request(operation, (run) =>
-          withTempDir(context.paths.scratch, (scratch) =>
-            this.#registry.attach(image, referrer, { scratch, ...run }),
-          ),
+          this.#registry.attach(image, referrer, { scratch: context.paths.scratch, ...run }),
         );
       });
     }

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { lstat, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { ifMissing } from "../../lib/fs/error-code.ts";
 import { openRegularFile, RegularFileError } from "../../lib/fs/regular-file.ts";
 
 /**
@@ -10,12 +11,12 @@ import { openRegularFile, RegularFileError } from "../../lib/fs/regular-file.ts"
  */
 export async function findArchivedFile(archive: string, file: string): Promise<string | null> {
   for (const folder of [join(archive, "../.."), join(archive, ".."), archive])
-    if ((await lstat(folder).catch(ifMissing))?.isSymbolicLink()) return folder;
-  const found = await stat(archive).catch(ifMissing);
+    if ((await lstat(folder).catch(ifMissing(null)))?.isSymbolicLink()) return folder;
+  const found = await stat(archive).catch(ifMissing(null));
   if (found === null) return null;
   if (!found.isDirectory()) return archive;
   const path = join(archive, file);
-  return (await lstat(path).catch(ifMissing)) === null ? null : path;
+  return (await lstat(path).catch(ifMissing(null))) === null ? null : path;
 }
 
 /** Returns the file's sha256, 64 hex digits; null if there is no file. */
@@ -25,7 +26,7 @@ export async function hashFile(path: string, signal: AbortSignal | undefined): P
     for await (const chunk of readChunks(path, Number.MAX_SAFE_INTEGER, signal)) hash.update(chunk);
   } catch (error) {
     if (error instanceof RegularFileError) return null;
-    return ifMissing(error);
+    return ifMissing(null)(error);
   }
   return hash.digest("hex");
 }
@@ -40,15 +41,4 @@ export async function* readChunks(
   if (size === 0) return await handle.close();
   const options = { highWaterMark: 1024 * 1024, end: size - 1, ...(signal === undefined ? {} : { signal }) };
   yield* handle.createReadStream(options);
-}
-
-/** Returns the code of a system error; empty for any other. */
-export function codeOf(error: unknown): string {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
-}
-
-/** Returns null for an error about a missing file; throws any other. */
-export function ifMissing(error: unknown): null {
-  if (["ENOENT", "ENOTDIR"].includes(codeOf(error))) return null;
-  throw error;
 }

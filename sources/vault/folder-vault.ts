@@ -2,9 +2,10 @@ import type { Stats } from "node:fs";
 import { lstat, mkdir, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
+import { errorCode, ifMissing } from "../../lib/fs/error-code.ts";
 import { pruneSharedFolder } from "../../lib/fs/prune-folder.ts";
 import { RegularFileError } from "../../lib/fs/regular-file.ts";
-import { codeOf, ifMissing, readChunks } from "../download/archived-file.ts";
+import { readChunks } from "../download/archived-file.ts";
 import { type DownloadOptions, MirrorError } from "../download/download.ts";
 import { isPartialName, PartialFile } from "../download/partial-file.ts";
 import { type LocalSource, VaultError, type VaultPlace, type VaultWriter } from "./vault-place.ts";
@@ -65,7 +66,7 @@ export class FolderVault implements VaultPlace, VaultWriter {
       if (expired.aborted) throw new MirrorError(`not done after ${longest / 1000} s`, false);
       if (error instanceof RegularFileError) throw new MirrorError(`left out: it ${error.found}`, false);
       // Other errors come from writing to the cache, and are not this place's fault.
-      if (["EACCES", "EPERM", "EIO", "ESTALE", "ENOENT", "ENOTDIR"].includes(codeOf(error)))
+      if (["EACCES", "EPERM", "EIO", "ESTALE", "ENOENT", "ENOTDIR"].includes(errorCode(error) ?? ""))
         throw new MirrorError((error as Error).message, false);
       throw error;
     }
@@ -110,7 +111,7 @@ export class FolderVault implements VaultPlace, VaultWriter {
   }
 
   async #requireFolder(): Promise<void> {
-    const facts = await stat(this.#root).catch(ifMissing);
+    const facts = await stat(this.#root).catch(ifMissing(null));
     if (!facts?.isDirectory()) throw new MirrorError("there is no such folder", false);
   }
 
@@ -122,7 +123,7 @@ export class FolderVault implements VaultPlace, VaultWriter {
     const names = vaultPath(sha256).split("/");
     for (let depth = 1; depth < names.length; depth += 1)
       if (!(await this.#requireReal(names.slice(0, depth).join("/")))) return null;
-    return await lstat(join(this.#root, ...names)).catch(ifMissing);
+    return await lstat(join(this.#root, ...names)).catch(ifMissing(null));
   }
 
   /**
@@ -131,7 +132,7 @@ export class FolderVault implements VaultPlace, VaultWriter {
    * @throws MirrorError for anything but a folder
    */
   async #requireReal(name: string): Promise<boolean> {
-    const facts = await lstat(join(this.#root, name)).catch(ifMissing);
+    const facts = await lstat(join(this.#root, name)).catch(ifMissing(null));
     if (facts === null || facts.isDirectory()) return facts !== null;
     throw new MirrorError(`left out: ${name} in it is not a folder`, false);
   }
@@ -142,7 +143,7 @@ export class FolderVault implements VaultPlace, VaultWriter {
       return await work();
     } catch (error) {
       signal?.throwIfAborted();
-      if (!(error instanceof MirrorError) && codeOf(error) === "") throw error;
+      if (!(error instanceof MirrorError) && errorCode(error) === "") throw error;
       throw new VaultError(`${this.name}: ${(error as Error).message}`, { cause: error });
     }
   }

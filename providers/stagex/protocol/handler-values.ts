@@ -14,20 +14,11 @@ import {
   unwrapSecrets,
 } from "./property-values.ts";
 
-const previews = new WeakMap<AnyResourceHandler, z.ZodType<PropertyMap>>();
-
-/** Returns the schema of a resource's inputs in a preview, derived once. */
-function previewInputs(handler: AnyResourceHandler): z.ZodType<PropertyMap> {
-  const schema = previews.get(handler) ?? (previewSchema(handler.inputs) as z.ZodType<PropertyMap>);
-  previews.set(handler, schema);
-  return schema;
-}
-
 /** Checks inputs, of which a preview may leave some unknown, by schema and by handler. */
 export function checkInputs(handler: AnyResourceHandler, news: PropertyMap): CheckFailure[] {
-  const result = previewInputs(handler).safeParse(unwrapSecrets(news));
+  const result = previewSchema(handler.inputs).safeParse(unwrapSecrets(news));
   if (!result.success) return toCheckFailures(result.error);
-  return handler.check(result.data, secretPaths(news));
+  return handler.check(result.data as PropertyMap, secretPaths(news));
 }
 
 /**
@@ -60,7 +51,7 @@ export async function previewOutputs(
   operation: Operation,
 ): Promise<Struct> {
   const certain = await handler.preview(
-    requireInputs(handler, previewInputs(handler), struct),
+    requireInputs(handler, previewSchema(handler.inputs), struct),
     isNew,
     operation,
   );
